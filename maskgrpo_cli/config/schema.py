@@ -1,0 +1,204 @@
+"""The recipe's schema: every key, its type, its range and what it means.
+
+Sections are independent of torch, so that a recipe is checked before anything heavy is imported.
+Checks that need two keys of one section live in that section; those that need two sections, in `checks.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+
+
+class Section(BaseModel):
+    """A group of keys; an unknown key is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", strict=False, validate_default=False)
+
+
+class LoraConfig(Section):
+    """A low-rank adapter (peft)."""
+
+    rank: Count = Field(16, description="Rank of the two factors.")
+    alpha: Positive = Field(32.0, description="The adapter's output is scaled by alpha / rank.")
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.0, description="Dropout on the adapter's input.")
+    targets: list[Name] = Field(
+        ["q_proj", "k_proj", "v_proj", "attn_out", "ff_proj", "up_proj", "ff_out"],
+        min_length=1,
+        description="Linear layers inside the blocks that get an adapter, by the last part of their name.",
+    )
+
+
+class ModelConfig(Section):
+    """Which weights, and how they are trained."""
+
+    path: Name = Field("tiny-math", description="A bundled name (tiny-math), a folder, a run directory or a hub id.")
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
+    adapter: str | None = Field(None, description="Folder of a LoRA adapter to start from (peft layout).")
+    lora: LoraConfig | None = Field(None, description="Train an adapter of this shape; without it, all weights.")
+    gradient_checkpointing: bool = Field(False, description="Recompute blocks in the backward pass to save memory.")
+
+
+class TaskConfig(Section):
+    """The problems and what is rewarded."""
+
+    name: Name = Field("arithmetic", description="A registered task, or module.path:attribute.")
+    data: str | None = Field(None, description="A .jsonl, .json or .csv file (or .gz), or a hub id; default: the task's own.")
+    split: Name = Field("train", description="The split that is trained on.")
+    columns: dict[str, str] = Field({}, description="The task's column -> the column of your data, where names differ.")
+    limit: Count | None = Field(None, description="Use only the first N problems.")
+    max_prompt_length: Count = Field(512, description="Longest prompt in tokens, chat template included.")
+    over_long: Literal["drop", "truncate"] = Field(
+        "drop", description="What becomes of longer prompts: drop them (the count is reported), or cut them at the left."
+    )
+    rewards: dict[Name, float] | None = Field(
+        None, description="Reward name (or module.path:function) -> weight; default: the task's own."
+    )
+
+
+class SamplerConfig(Section):
+    """How completions are drawn."""
+
+    name: Name = Field("low-confidence", description="low-confidence, random, emerge, or module.path:function.")
+    length: Count = Field(256, description="Completion length in tokens.")
+    steps: Count = Field(128, description="Denoising steps over the whole completion.")
+    block_length: Count = Field(16, description="Blocks are written left to right; must divide length.")
+    temperature: NonNegative = Field(1.0, description="0 takes the most likely token.")
+    guidance: NonNegative = Field(0.0, description="Weight w of classifier-free guidance, u + (w+1)(c-u); 0: off.")
+    stop_at_end: bool = Field(
+        True, description="Write no further blocks once an answer has ended (the answer itself is unchanged)."
+    )
+    batch_size: Count = Field(64, description="Completions drawn at once on a device.")
+
+
+class EvaluationConfig(Section):
+    """What is measured before, during and after training. Keys left out are taken from `sampler`."""
+
+    every: Natural = Field(0, description="Evaluate every N optimiser steps on the validation split; 0: never.")
+    limit: Count = Field(128, description="Problems of the validation split in such an evaluation.")
+    final_limit: Natural = Field(512, description="Problems of the test split before and after the run; 0: none.")
+    data: str | None = Field(None, description="File or hub id of the evaluation problems; default: the task's own.")
+    temperatures: list[NonNegative] = Field(
+        [0.0], min_length=1, description="Temperatures of the evaluations before and after; the first one is that of the curve."
+    )
+    sampler: Name | None = Field(None, description="Sampler of evaluations.")
+    length: Count | None = Field(None, description="Completion length of evaluations.")
+    steps: Count | None = Field(None, description="Denoising steps of evaluations.")
+    block_length: Count | None = Field(None, description="Block length of evaluations.")
+    batch_size: Count | None = Field(None, description="Completions at once in evaluations.")
+
+
+class OptimizerConfig(Section):
+    """AdamW and its learning rate."""
+
+    lr: Positive = Field(1e-4, description="Peak learning rate.")
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field((0.9, 0.99))
+    eps: Positive = Field(1e-8)
+    weight_decay: NonNegative = Field(0.0, description="Decoupled weight decay, on matrices only.")
+    grad_clip: NonNegative = Field(1.0, description="Largest gradient norm; 0: no clipping.")
+    schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="After the warm-up.")
+    warmup_steps: Natural = Field(0, description="Steps of linear warm-up.")
+    final_lr: Share = Field(0.0, description="Share of the peak at the last step (linear, cosine).")
+
+
+class EstimatorConfig(Section):
+    """The importance estimator: how completions are re-masked to be scored."""
+
+    name: Name = Field("fading-out", description="fading-out, uniform, d1, coupled, or module.path:function.")
+    min_ratio: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.6, description="r0, the smallest mask ratio.")
+    ratio: Literal["auto", "schedule", "random"] = Field(
+        "auto",
+        description="schedule: min(r0 + (1-r0)(i+1)/mu, 0.999) at update i; random: uniform in [r0, 1); "
+        "auto: the schedule, and random for mu = 1, where the schedule would mask everything.",
+    )
+    span: Literal["completion", "sequence"] = Field(
+        "completion", description="fading-out: the curve spans the completion, or prompt and completion (as released)."
+    )
+    prompt_mask_rate: Share = Field(0.15, description="d1: share of prompt tokens that is masked.")
+    full_copy: bool = Field(True, description="coupled: average with a fully masked copy.")
+    keep_after_end: bool = Field(False, description="Score tokens after the end of the answer too (as released).")
+
+
+class ObjectiveConfig(Section):
+    """The clipped loss."""
+
+    name: Name = Field("grpo", description="grpo, gmpo, gspo, or module.path:function.")
+    clip_low: Positive = Field(0.2, description="eps_low: the ratio is clipped below 1 - eps_low (gmpo: exp(-eps_low)).")
+    clip_high: Positive | None = Field(None, description="eps_high; default: clip_low.")
+    beta: NonNegative = Field(0.0, description="Weight of the KL to the reference; 0 loads no reference.")
+    sync_ref_steps: Natural = Field(0, description="Copy the policy into the reference every N steps; 0: never.")
+
+
+class GrpoConfig(Section):
+    """`maskgrpo grpo`."""
+
+    steps: Count = Field(100, description="Optimiser steps; each rollout serves `updates` of them.")
+    prompts: Count = Field(16, description="Prompts per rollout, over all processes.")
+    group_size: Annotated[int, Field(ge=2)] = Field(8, description="G, completions per prompt; at least 2.")
+    updates: Count = Field(4, description="mu, optimiser steps per rollout, each with a mask of its own.")
+    micro_batch_size: Count = Field(64, description="Completions per forward and backward pass on a device.")
+    logit_chunk: Count = Field(1024, description="Positions whose logits are held at once while scoring.")
+    score_with_guidance: bool = Field(
+        False, description="Apply the sampler's guidance to log-probabilities too; published runs do not."
+    )
+    estimator: EstimatorConfig = EstimatorConfig()
+    advantage: Name = Field("group", description="group, pref, center-only, leave-one-out, or module.path:function.")
+    objective: ObjectiveConfig = ObjectiveConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    save_every: Natural = Field(0, description="Save a checkpoint every N steps; 0: at the end only.")
+    keep_checkpoints: Count = Field(2, description="Older checkpoints beyond these are deleted.")
+    log_completions: Natural = Field(4, description="Completions of each rollout written to completions.jsonl.")
+
+
+class Architecture(Section):
+    """A LLaDA-shaped model trained from nothing; its tokenizer is made from the task's words."""
+
+    d_model: Count = 128
+    n_layers: Count = 4
+    n_heads: Count = 4
+    n_kv_heads: Count | None = None
+    mlp_hidden_size: Count = 384
+    max_sequence_length: Count = 256
+
+
+class SftConfig(Section):
+    """`maskgrpo sft`."""
+
+    from_scratch: Architecture | None = Field(None, description="Start from nothing instead of model.path.")
+    steps: Count = Field(1000, description="Optimiser steps.")
+    batch_size: Count = Field(64, description="Examples per optimiser step, over all processes.")
+    micro_batch_size: Count = Field(64, description="Examples per forward and backward pass on a device.")
+    logit_chunk: Count = Field(1024, description="Positions whose logits are held at once.")
+    split: Name = Field("train", description="The split that is trained on.")
+    length: Count | None = Field(None, description="Answer length, padded with the end token; default: sampler.length.")
+    optimizer: OptimizerConfig = OptimizerConfig()
+    save_every: Natural = Field(0, description="Save a checkpoint every N steps; 0: at the end only.")
+    keep_checkpoints: Count = Field(2, description="Older checkpoints beyond these are deleted.")
+
+
+class Config(Section):
+    """A recipe."""
+
+    description: str = Field("", description="One line for `maskgrpo recipes list`.")
+    seed: Natural = Field(0, description="Fixes the run: data order, masks, noise, initial weights.")
+    output_dir: str | None = Field(None, description="Run directory; default: runs/<recipe>-<command>-<time>.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: cuda, then mps, then cpu.")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Arithmetic; with bfloat16, trained weights stay float32 and frozen ones are bfloat16."
+    )
+    offline: bool = Field(False, description="Never ask the network.")
+    tracker: Literal["tensorboard", "wandb"] | None = Field(None, description="Also send metrics there.")
+    model: ModelConfig = ModelConfig()
+    task: TaskConfig = TaskConfig()
+    sampler: SamplerConfig = SamplerConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    sft: SftConfig = SftConfig()
+    grpo: GrpoConfig = GrpoConfig()

@@ -1,0 +1,94 @@
+"""Flat tables from a name to `module:attribute`, imported only when asked for.
+
+A user's own part is written as `module.path:attribute` wherever a name is taken.
+"""
+
+import difflib
+import importlib
+import os
+import sys
+
+from maskgrpo_cli.errors import UserError
+
+TABLES: dict[str, dict[str, str]] = {
+    "task": {
+        "arithmetic": "maskgrpo_cli.tasks.arithmetic:ARITHMETIC",
+        "gsm8k": "maskgrpo_cli.tasks.gsm8k:GSM8K",
+        "math500": "maskgrpo_cli.tasks.math500:MATH500",
+        "countdown": "maskgrpo_cli.tasks.countdown:COUNTDOWN",
+        "sudoku": "maskgrpo_cli.tasks.sudoku:SUDOKU",
+    },
+    "reward": {
+        "math-correct": "maskgrpo_cli.rewards.math:correct",
+        "math-correct-published": "maskgrpo_cli.rewards.math:correct_published",
+        "integer-answer": "maskgrpo_cli.rewards.math:integer_answer",
+        "boxed-format": "maskgrpo_cli.rewards.format:boxed_format",
+        "reasoning-format": "maskgrpo_cli.rewards.format:reasoning_format",
+        "countdown": "maskgrpo_cli.rewards.countdown:countdown",
+        "sudoku": "maskgrpo_cli.rewards.sudoku:sudoku",
+    },
+    "sampler": {
+        "low-confidence": "maskgrpo_cli.samplers.block:low_confidence",
+        "random": "maskgrpo_cli.samplers.block:random_order",
+        "emerge": "maskgrpo_cli.samplers.emerge:emerge",
+    },
+    "estimator": {
+        "fading-out": "maskgrpo_cli.estimators.masks:fading_out",
+        "uniform": "maskgrpo_cli.estimators.masks:uniform",
+        "d1": "maskgrpo_cli.estimators.masks:d1",
+        "coupled": "maskgrpo_cli.estimators.masks:coupled",
+    },
+    "advantage": {
+        "group": "maskgrpo_cli.objective:group_advantage",
+        "pref": "maskgrpo_cli.objective:pref_advantage",
+        "center-only": "maskgrpo_cli.objective:centered_advantage",
+        "leave-one-out": "maskgrpo_cli.objective:leave_one_out_advantage",
+    },
+    "objective": {
+        "grpo": "maskgrpo_cli.objective:grpo_loss",
+        "gmpo": "maskgrpo_cli.objective:gmpo_loss",
+        "gspo": "maskgrpo_cli.objective:gspo_loss",
+    },
+    "model": {
+        "llada": "maskgrpo_cli.models.llada:LLaDAModelLM",
+    },
+}
+
+
+def names(kind: str) -> list[str]:
+    """The registered names of a kind, in the order of the table."""
+    return list(TABLES[kind])
+
+
+def known(kind: str, name: str) -> bool:
+    """Whether `name` is registered, or written as `module:attribute` (not imported here)."""
+    return name in TABLES[kind] or ":" in name
+
+
+def nearest(name: str, candidates) -> str | None:
+    """The candidate most like `name`, or None when none is close."""
+    return next(iter(difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.5)), None)
+
+
+def resolve(kind: str, name: str):
+    """The object behind a name; raises UserError naming the nearest one when there is none."""
+    target = TABLES[kind].get(name, name)
+    if ":" not in target:
+        hint = nearest(name, TABLES[kind])
+        raise UserError(
+            f"{kind} '{name}' is unknown" + (f"; did you mean '{hint}'?" if hint else "") +
+            f"\n  known: {', '.join(names(kind))}, or your own as module.path:attribute"
+        )
+    module, _, attribute = target.partition(":")
+    if name not in TABLES[kind] and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a user's module lies where the command is called
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name and module.startswith(error.name):
+            raise UserError(f"{kind} '{name}': there is no module '{module}' on the Python path") from error
+        raise
+    except AttributeError as error:
+        if name in TABLES[kind]:
+            raise
+        raise UserError(f"{kind} '{name}': module '{module}' has no attribute '{attribute}'") from error

@@ -1,0 +1,126 @@
+"""The types that stages hand to one another. Shapes: B batch, S canvas length, L completion length, V vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+# --- tasks and rewards (no torch) -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One row of a task: what is asked, what a good answer looks like, and what rewards need to know."""
+
+    id: str
+    messages: tuple[Mapping[str, str], ...]  # chat turns, the last one the user's
+    columns: Mapping[str, Any]  # the task's columns, passed to rewards by name
+    target: str | None = None  # a worked completion, for SFT
+
+    @property
+    def prompt(self) -> str:
+        """The last user turn, as rewards and tables show it."""
+        return self.messages[-1]["content"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What evaluation says of one completion: a score in [0, 1], the answer that was read, and why."""
+
+    score: float
+    answer: str | None = None
+    reason: str = ""
+
+    @property
+    def correct(self) -> bool:
+        """Whether the completion is entirely right."""
+        return self.score >= 1.0
+
+
+class Task(Protocol):
+    """Data + prompt + the names of its rewards; training and evaluation share it."""
+
+    name: str
+    rewards: Mapping[str, float]  # default reward names and weights
+
+    def load(
+        self, data: str | None, split: str, *, columns: Mapping[str, str] | None = None,
+        limit: int | None = None, offline: bool = False, seed: int = 0,
+    ) -> list[Problem]:
+        """Problems of `split` (train, validation, test) from a file, a hub id or the task's own source."""
+
+    def judge(self, completion: str, problem: Problem) -> Verdict:
+        """The evaluation verdict on one completion."""
+
+    def style(self, completion: str) -> str | None:
+        """The style of a completion (such as `worked`), where the task tells styles apart; else None."""
+
+
+Reward = Callable[..., "Sequence[float | None]"]
+"""`reward(prompts, completions, **columns) -> one float per completion, None where not applicable` (TRL's signature)."""
+
+
+# --- modalities, models, samplers, estimators -------------------------------------------------------
+
+
+@dataclass
+class Canvas:
+    """Prompts, left-padded, followed by a response span that starts as masks.
+
+    `unconditional` is the same canvas with the condition taken away, for guidance.
+    """
+
+    ids: Tensor  # [B, S] int64
+    attention_mask: Tensor  # [B, S] bool, False on padding
+    start: int  # the response is ids[:, start:start + length]
+    length: int
+    unconditional: Canvas | None = None
+
+    @property
+    def response(self) -> Tensor:
+        """[B, L] the response columns."""
+        return self.ids[:, self.start : self.start + self.length]
+
+    def rows(self, index) -> Canvas:
+        """The canvas of some rows only; `index` is anything that indexes a tensor's first dimension."""
+        return Canvas(
+            self.ids[index], self.attention_mask[index], self.start, self.length,
+            None if self.unconditional is None else self.unconditional.rows(index),
+        )
+
+    def to(self, device) -> Canvas:
+        """The canvas on a device."""
+        return Canvas(
+            self.ids.to(device), self.attention_mask.to(device), self.start, self.length,
+            None if self.unconditional is None else self.unconditional.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What a modality may write: a slice of the embedding rows, less the ids that may never be generated."""
+
+    mask_id: int
+    first: int  # the slice of embedding rows that log-probabilities are taken over
+    last: int  # exclusive
+    forbidden: Tensor | None  # [V] bool over the slice: never generated (mask, ids without a token, ...)
+    end_ids: tuple[int, ...] = ()  # tokens that end an answer
+    fill_id: int | None = None  # what fills the places after the end of an answer
+
+
+class Denoise(Protocol):
+    """The model as a sampler sees it: logits [B, M, V] at `positions` [B, M] of a canvas."""
+
+    def __call__(self, ids: Tensor, attention_mask: Tensor, positions: Tensor) -> Tensor: ...
+
+
+@dataclass
+class Trace:
+    """What a sampler saw at each step: canvases [B, L] (on the CPU), in order."""
+
+    frames: list[Tensor] = field(default_factory=list)
