@@ -1,0 +1,1 @@
+"""What a run leaves behind and shows: its directory, the live view, the summary, the denoising trace."""

@@ -1,0 +1,77 @@
+"""What is known of a run so far: the state that every view draws."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+from maskgrpo_cli.engine.reporting import text
+
+EVALUATE = "evaluate"  # the name of the phase that is no part of a step
+WINDOW = 20  # steps that the pace is averaged over: several rollouts, each reused for a few steps
+
+
+class Progress:
+    """Steps done, curves, the phase at work and the pace; `clock` returns seconds."""
+
+    def __init__(self, title: str, total_steps: int, clock=time.monotonic) -> None:
+        self.title, self.total, self.clock = title, total_steps, clock
+        self.started = clock()
+        self.done = 0
+        self.row: dict[str, Any] = {}
+        self.phase: tuple[str, int, int] | None = None
+        self.curves: dict[str, list[float]] = {"reward": [], "loss": [], "accuracy": []}
+        self.sample: tuple[str, str, float] | None = None
+        self._marks = deque([(self.started, None)], maxlen=WINDOW + 1)
+
+    def step(self, row: dict[str, Any]) -> None:
+        """Take in the metrics of one optimiser step (`row["step"]` counts from 1)."""
+        self.row, self.done = row, int(row.get("step", self.done + 1))
+        if self._marks[0][1] is None:  # the first step of a run, which may be a resumed one
+            self._marks[0] = (self._marks[0][0], self.done - 1)
+        self._marks.append((self.clock(), self.done))
+        for key, source in (("reward", "reward"), ("loss", "loss"), ("accuracy", "eval/accuracy")):
+            if text.finite(row.get(source)):
+                self.curves[key].append(float(row[source]))
+
+    def enter(self, name: str, done: int, total: int) -> None:
+        """Take in how far a phase is; what comes before the first rollout does not count into the pace."""
+        if not self.row and (self.phase is None or name == EVALUATE):
+            self._marks[0] = (self.clock(), None)
+        self.phase = (name, done, total)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return self.clock() - self.started
+
+    @property
+    def pace(self) -> float | None:
+        """Seconds a step, over the latest steps; None before the first."""
+        (first, low), (last, high) = self._marks[0], self._marks[-1]
+        return (last - first) / (high - low) if low is not None and high > low else None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that are probably left; None before the first step and for work without steps."""
+        if self.pace is None or not self.total:
+            return None
+        since = self.clock() - self._marks[-1][0]
+        return max(self.pace * (self.total - self.done) - since, 0.0)
+
+    def line(self) -> str:
+        """The latest step as one line of plain text."""
+        row = self.row
+        parts = [f"step {self.done}/{self.total}"]
+        if "reward" in row:
+            spread = f" (±{row['reward_std']:.2f})" if text.finite(row.get("reward_std")) else ""
+            parts.append(f"reward {text.fixed(row['reward'])}{spread}")
+        if row.get("eval/accuracy") is not None:
+            parts.append(f"acc {text.fixed(row['eval/accuracy'])}")
+        names = (("loss", "loss"), ("kl", "kl"), ("clip_ratio", "clip"), ("entropy", "entropy"),
+                 ("grad_norm", "grad"), ("lr", "lr"))
+        parts += [f"{label} {text.number(row[key])}" for key, label in names if row.get(key) is not None]
+        parts += [f"{text.number(self.pace)} s/step"] if self.pace is not None else []
+        parts += [f"ETA {text.duration(self.left)}"] if self.left is not None else []
+        return "  ".join(parts)

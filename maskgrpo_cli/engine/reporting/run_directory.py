@@ -1,0 +1,157 @@
+"""The directory of a run: config, metrics, completions, log, checkpoints and summary."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from maskgrpo_cli.errors import RunFailed, UserError
+
+PACKAGES = ("maskgrpo", "torch", "transformers", "accelerate", "peft")
+
+
+class RunDirectory:
+    """Writes the files of one run below `path`; every write is on disk when the call returns.
+
+    `config.yaml`, `metrics.jsonl` (one object per optimiser step), `completions.jsonl`, `log.txt`,
+    `summary.json`, `checkpoints/`. Without `create` it appends to a run that is there already.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    def create(self, config_yaml: str) -> RunDirectory:
+        """Make the folder and write the resolved config; raises UserError where a run lies there already."""
+        for name in ("config.yaml", "metrics.jsonl"):
+            if (self.path / name).exists():
+                raise UserError(
+                    f"{self.path} already holds a run (it has a {name})\n"
+                    "  choose another --output-dir, or remove that folder first"
+                )
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            (self.path / "config.yaml").write_text(config_yaml, encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"the run directory {self.path} cannot be written: {error.strerror}\n"
+                "  choose another --output-dir"
+            ) from error
+        return self
+
+    def metrics(self, row: dict[str, Any]) -> None:
+        """Append the metrics of one optimiser step; NaN and infinities become null."""
+        self._append("metrics.jsonl", to_json(row) + "\n")
+
+    def completions(self, rows: list[dict[str, Any]]) -> None:
+        """Append completions, one object per line."""
+        self._append("completions.jsonl", "".join(to_json(row) + "\n" for row in rows))
+
+    def log(self, text: str) -> None:
+        """Append a message to the log; a time stamp stands before its first line."""
+        stamp = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        first, *rest = text.splitlines() or [""]
+        self._append("log.txt", "\n".join([f"{stamp}  {first}", *(f"    {line}" for line in rest)]) + "\n")
+
+    def summary(self, summary: dict[str, Any]) -> None:
+        """Write the summary; a reader sees the old file or the new one, never half of it."""
+        final = self.path / "summary.json"
+        partial = final.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            partial.write_text(
+                to_json(summary, indent=2) + "\n", encoding="utf-8", errors="backslashreplace"
+            )
+            os.replace(partial, final)
+        except OSError as error:
+            raise RunFailed(f"{final} cannot be written: {error.strerror}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _append(self, name: str, text: str) -> None:
+        path = self.path / name
+        try:
+            # A lone surrogate (half a character from a byte-level tokenizer) becomes \udcXX, valid in JSON.
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+        except OSError as error:
+            raise RunFailed(f"{path} cannot be written: {error.strerror}") from error
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Strictly valid JSON: NaN and infinities become null, numpy and torch scalars plain numbers."""
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # a numpy or torch scalar or array
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int)):
+        return value
+    return str(value)
+
+
+def environment() -> dict[str, str | None]:
+    """Versions of the packages that decide a result, of Python and the platform, and the commit; never fails.
+
+    A package that is not installed, and the commit of an installation without a checkout, are None.
+    """
+    versions = {name: _version(name) for name in PACKAGES}
+    return {
+        **versions, "python": platform.python_version(), "platform": platform.platform(), "commit": _commit(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    root = Path(__file__).resolve().parents[3]
+    if not (root / ".git").exists():  # installed, and perhaps inside somebody else's checkout
+        return None
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True, text=True, timeout=5, check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip() or None
+
+
+def peak_memory_bytes(device: Any) -> int | None:
+    """The most memory used so far: on CUDA what torch allocated there, elsewhere the process's resident set.
+
+    None where the platform does not tell (Windows).
+    """
+    if str(device).startswith("cuda"):
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB on Linux
