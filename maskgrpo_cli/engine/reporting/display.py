@@ -88,7 +88,7 @@ class Recorder:
 
     def evaluation(self, accuracy: float) -> None:
         """Add a point to the accuracy curve."""
-        self.progress.curves["accuracy"].append(float(accuracy))
+        self.progress.accuracies.append(float(accuracy))
 
     def completion(self, prompt: str, completion: str, reward: float) -> None:
         """Remember the sample."""

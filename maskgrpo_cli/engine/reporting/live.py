@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Callable
 from typing import TextIO
 
 from rich.console import Console, Group
@@ -15,13 +17,13 @@ from maskgrpo_cli.engine.reporting.progress import Progress
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory
 from maskgrpo_cli.engine.reporting.text import curve, duration, finite, fixed, number, printable
 
-REDRAWS = 4  # a second
+REDRAWS = 2  # a second; one takes about 4 ms
 GOOD, FAINT = "green", "bright_black"
 PHASES = {"rollout": "cyan", "score": "magenta", "update": "green", "evaluate": "yellow"}
 METRICS = (
     ("loss", "loss"), ("kl", "kl"), ("clip ratio", "clip_ratio"), ("entropy", "entropy"),
     ("mask ratio", "mask_ratio"), ("grad norm", "grad_norm"), ("lr", "lr"), ("length", "completion_length"),
-    ("zero std", "zero_std"), ("tokens/s", "tokens_per_second"),
+    ("zero std", "zero_std"),
 )
 
 
@@ -62,11 +64,11 @@ class LiveView(Recorder):
         blocks = [charts(progress, width, tall), metrics(progress, width), shares(progress, width)]
         lines = list(top)
         for block in blocks:
-            if block and len(lines) + 1 + len(block) <= room:
-                lines += [Text(), *block]
-        lines += sample(progress, width, room - len(lines))
-        title = Text(f" {printable(progress.title, ' ')} ", style="bold")
-        subtitle = Text(f" {self.run.path} ", style=FAINT) if self.run else None
+            if block and len(lines) + 1 < room:
+                lines += [Text(), *block[: room - len(lines) - 1]]
+        lines += sample(progress, self.console, width, room - len(lines))
+        title = Text(printable(progress.title, " "), style="bold")
+        subtitle = Text(str(self.run.path), style=FAINT) if self.run else None
         return Panel(
             Group(*lines), title=title, title_align="left", subtitle=subtitle, subtitle_align="right",
             border_style=FAINT, padding=(0, 1),
@@ -78,8 +80,10 @@ class LiveView(Recorder):
 
     def __exit__(self, *exception: object) -> None:
         self.progress.phase = None
-        self._release()
-        self._live.stop()
+        try:
+            self._release()
+        finally:
+            self._live.stop()
 
 
 # --- blocks: each a list of lines that fit `width` cells ---------------------------------------------
@@ -115,38 +119,44 @@ def bar(label: str, share: float, note: str, width: int, colour: str) -> Text:
 
 
 def charts(progress: Progress, width: int, rows: int) -> list[Text]:
-    """Reward (or loss where there is none) and accuracy: the value now and its curve with its ends."""
+    """Reward (or loss where there is none) and accuracy: the value now and its curve with its ends.
+
+    The curves grow with the bar above them, so that all read along one axis.
+    """
     curves, row, lines = progress.curves, progress.row, []
-    if curves["reward"]:
+
+    def chart(name: str, now: str, note: str, colour: str, form: Callable[[float], str]) -> list[Text]:
+        values = [value for value in curves[name] if finite(value)]
+        if not values:
+            return []
+        head = Text(f"{name:<9} ").append(now, style="bold").append(note, style=FAINT)
+        head.pad_right(max(26 - head.cell_len, 1))
+        ends = f" {form(min(values))} to {form(max(values))}" if width >= 60 else ""
+        room = width - head.cell_len - len(ends)
+        share = min(len(curves[name]) / max(progress.total, 1), 1)
+        drawn = curve(curves[name], math.ceil(room * share), rows)
+        lines = [Text(" " * head.cell_len).append(line, style=colour) for line in drawn]
+        lines[-1] = head.append(drawn[-1], style=colour).append(ends, style=FAINT)
+        return [fit(line, width) for line in lines]
+
+    if "reward" in row:
         spread = f" ±{row['reward_std']:.2f}" if finite(row.get("reward_std")) else ""
-        lines += chart("reward", fixed(row.get("reward")), spread, curves["reward"], width, rows, "cyan")
-    elif curves["loss"]:
-        lines += chart("loss", number(curves["loss"][-1]), "", curves["loss"], width, rows, "cyan")
-    if curves["accuracy"]:
-        values = curves["accuracy"]
-        since = f" from {fixed(values[0])}" if len(values) > 1 else ""
-        lines += chart("accuracy", fixed(values[-1]), since, values, width, rows, GOOD)
+        lines += chart("reward", fixed(row["reward"]), spread, "cyan", fixed)
+    elif "loss" in row:
+        lines += chart("loss", number(row["loss"]), "", "cyan", number)
+    if progress.accuracies:
+        first, *later = progress.accuracies
+        since = f" from {fixed(first)}" if later else ""
+        lines += [Text()] * (rows > 1 and len(lines) > 0)
+        lines += chart("accuracy", fixed(progress.accuracies[-1]), since, GOOD, fixed)
     return lines
-
-
-def chart(
-    name: str, now: str, note: str, values: list[float], width: int, rows: int, colour: str
-) -> list[Text]:
-    """A curve beside its name and present value; on the right the ends of its scale."""
-    head = Text(f"{name:<9} ").append(now, style="bold").append(note, style=FAINT)
-    head.pad_right(max(26 - head.cell_len, 1))
-    ends = f" {number(min(values))} to {number(max(values))}" if width >= 60 else ""
-    drawn = curve(values, width - head.cell_len - len(ends), rows)
-    lines = [Text(" " * head.cell_len).append(line, style=colour) for line in drawn]
-    lines[-1] = head.append(drawn[-1], style=colour).append(ends, style=FAINT)
-    return [fit(line, width) for line in lines]
 
 
 def metrics(progress: Progress, width: int) -> list[Text]:
     """The other numbers of the latest step in columns, then single rewards and styles."""
     row = progress.row
     shown = [(label, row[key]) for label, key in METRICS if row.get(key) is not None]
-    if not progress.curves["reward"]:
+    if "reward" not in row:
         shown = [entry for entry in shown if entry[0] != "loss"]  # has its curve
     columns = max(width // 24, 1)
     lines = []
@@ -168,24 +178,23 @@ def named(row: dict, prefix: str, label: str, width: int) -> list[Text]:
 
 
 def shares(progress: Progress, width: int) -> list[Text]:
-    """How the time of the latest step divides into its phases, as one coloured bar and in words."""
+    """How the time of the latest step divides into its phases, as one coloured bar and in words; the pace."""
     row = progress.row
     times = {key[5:]: row[key] for key in row if key.startswith("time/") and finite(row[key])}
-    whole = sum(times.values())
-    if not whole:
-        return []
+    whole, passed = sum(times.values()), 0.0
     line, words = Text(), Text()
     for name, seconds in times.items():
-        colour = PHASES.get(name, "blue")
-        line.append("▆" * round(seconds / whole * width), style=colour)
-        words.append("■ ", style=colour).append(f"{name} {seconds / whole:.0%}  ")
+        colour, passed = PHASES.get(name, "blue"), passed + seconds
+        line.append("▄" * (round(passed / whole * width) - len(line)) if whole else "", style=colour)
+        words.append("■ ", style=colour).append(f"{name} {seconds / whole if whole else 0:.0%}  ")
     if progress.pace:
-        words.append(f"{number(progress.pace)} s/step", style=FAINT)
-    line.truncate(width)
-    return [line, fit(words, width)]
+        words.append(f"{number(progress.pace)} s/step  ", style=FAINT)
+    if row.get("tokens_per_second") is not None:
+        words.append(f"{number(row['tokens_per_second'])} tokens/s", style=FAINT)
+    return ([line] if line else []) + ([fit(words, width)] if words else [])
 
 
-def sample(progress: Progress, width: int, room: int) -> list[Text]:
+def sample(progress: Progress, console: Console, width: int, room: int) -> list[Text]:
     """A prompt and its completion, cut to the lines that are left."""
     if not progress.sample or room < 4:
         return []
@@ -194,11 +203,8 @@ def sample(progress: Progress, width: int, room: int) -> list[Text]:
     rule.append(" " + "─" * max(width - rule.cell_len - 1, 0), style=FAINT)
     question = fit(Text(printable(prompt, " "), style=FAINT), width)
     answer = Text(printable(completion, "⏎ "))
-    wrapped = list(answer.wrap(WRAPPER, width, overflow="fold"))
+    wrapped = list(answer.wrap(console, width, overflow="fold"))
     return [Text(), fit(rule, width), question, *wrapped[: min(room - 3, 5)]]
-
-
-WRAPPER = Console(width=80, file=sys.stderr)  # only its word wrapping is used
 
 
 def fit(line: Text, width: int) -> Text:

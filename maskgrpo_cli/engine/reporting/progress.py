@@ -21,7 +21,8 @@ class Progress:
         self.done = 0
         self.row: dict[str, Any] = {}
         self.phase: tuple[str, int, int] | None = None
-        self.curves: dict[str, list[float]] = {"reward": [], "loss": [], "accuracy": []}
+        self.curves: dict[str, list[float | None]] = {"reward": [], "loss": [], "accuracy": []}  # per step
+        self.accuracies: list[float] = []  # as measured, the base model's first where it was
         self.sample: tuple[str, str, float] | None = None
         self._marks = deque([(self.started, None)], maxlen=WINDOW + 1)
 
@@ -31,9 +32,11 @@ class Progress:
         if self._marks[0][1] is None:  # the first step of a run, which may be a resumed one
             self._marks[0] = (self._marks[0][0], self.done - 1)
         self._marks.append((self.clock(), self.done))
-        for key, source in (("reward", "reward"), ("loss", "loss"), ("accuracy", "eval/accuracy")):
-            if text.finite(row.get(source)):
-                self.curves[key].append(float(row[source]))
+        if text.finite(row.get("eval/accuracy")):
+            self.accuracies.append(float(row["eval/accuracy"]))
+        self.curves["reward"].append(row.get("reward"))
+        self.curves["loss"].append(row.get("loss"))
+        self.curves["accuracy"].append(self.accuracies[-1] if self.accuracies else None)
 
     def enter(self, name: str, done: int, total: int) -> None:
         """Take in how far a phase is; what comes before the first rollout does not count into the pace."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 LEVELS = " ▁▂▃▄▅▆▇█"
@@ -45,27 +45,37 @@ def memory(count: int) -> str:
     return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
 
 
-def curve(values: Sequence[float], width: int, rows: int = 1) -> list[str]:
-    """A curve in block characters, top line first, each line at most `width` cells.
+def curve(values: Sequence[float | None], width: int, rows: int = 1) -> list[str]:
+    """A curve in block characters, top line first, each line `width` cells.
 
-    More values than cells are averaged in buckets; the scale runs from the least to the greatest shown,
-    and a flat curve is drawn at half height.
+    More values than cells are averaged in buckets, fewer are widened; None and NaN leave a gap. The scale
+    runs from the least to the greatest cell, and a flat curve is drawn at half height.
     """
-    values = [value for value in values if finite(value)]
     if not values or width < 1:
         return [""] * rows
-    cells = min(width, len(values))
-    edges = [len(values) * i // cells for i in range(cells + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
-    low, high = min(means), max(means)
+    means = [_mean(values[a:max(b, a + 1)]) for a, b in _buckets(len(values), width)]
+    drawn = [mean for mean in means if mean is not None]
+    low, high = min(drawn, default=0.0), max(drawn, default=0.0)
     steps = rows * 8
-    heights = [
-        1 + round((mean - low) / (high - low) * (steps - 1)) if high > low else steps // 2 for mean in means
-    ]
+
+    def height(mean: float | None) -> int:
+        if mean is None:
+            return 0
+        return 1 + round((mean - low) / (high - low) * (steps - 1)) if high > low else steps // 2
+
+    heights = [height(mean) for mean in means]
     return [
-        "".join(LEVELS[min(max(height - 8 * row, 0), 8)] for height in heights)
-        for row in range(rows - 1, -1, -1)
+        "".join(LEVELS[min(max(cell - 8 * row, 0), 8)] for cell in heights) for row in range(rows - 1, -1, -1)
     ]
+
+
+def _buckets(count: int, cells: int) -> Iterator[tuple[int, int]]:
+    return itertools.pairwise(count * cell // cells for cell in range(cells + 1))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    numbers = [value for value in values if finite(value)]
+    return sum(numbers) / len(numbers) if numbers else None
 
 
 def printable(text: str, newline: str = "\n") -> str:
