@@ -29,8 +29,8 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "sampler": {
         "low-confidence": "maskgrpo_cli.samplers.block:low_confidence",
-        "random": "maskgrpo_cli.samplers.block:random_order",
-        "emerge": "maskgrpo_cli.samplers.emerge:emerge",
+        "random": "maskgrpo_cli.samplers.planned:random_order",
+        "emerge": "maskgrpo_cli.samplers.planned:emerge",
     },
     "estimator": {
         "fading-out": "maskgrpo_cli.estimators.masks:fading_out",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Canvas:
     """
 
     ids: Tensor  # [B, S] int64
-    attention_mask: Tensor  # [B, S] bool, False on padding
+    attention_mask: Tensor | None  # [B, S] bool, False on padding; None where nothing is padded
     start: int  # the response is ids[:, start:start + length]
     length: int
     unconditional: Canvas | None = None
@@ -89,14 +89,16 @@ class Canvas:
     def rows(self, index) -> Canvas:
         """The canvas of some rows only; `index` is anything that indexes a tensor's first dimension."""
         return Canvas(
-            self.ids[index], self.attention_mask[index], self.start, self.length,
+            self.ids[index], None if self.attention_mask is None else self.attention_mask[index],
+            self.start, self.length,
             None if self.unconditional is None else self.unconditional.rows(index),
         )
 
     def to(self, device) -> Canvas:
         """The canvas on a device."""
         return Canvas(
-            self.ids.to(device), self.attention_mask.to(device), self.start, self.length,
+            self.ids.to(device), None if self.attention_mask is None else self.attention_mask.to(device),
+            self.start, self.length,
             None if self.unconditional is None else self.unconditional.to(device),
         )
 
@@ -114,13 +116,20 @@ class Vocabulary:
 
 
 class Denoise(Protocol):
-    """The model as a sampler sees it: logits [B, M, V] at `positions` [B, M] of a canvas."""
+    """The model as a sampler sees it."""
 
-    def __call__(self, ids: Tensor, attention_mask: Tensor, positions: Tensor) -> Tensor: ...
+    def __call__(self, canvas: Canvas, positions: Tensor) -> Tensor:
+        """Logits [B, M, V] over the vocabulary slice, at columns `positions` [B, M] of the canvas."""
 
 
-@dataclass
-class Trace:
-    """What a sampler saw at each step: canvases [B, L] (on the CPU), in order."""
+Observe = Callable[[int, int, "Tensor"], None]
+"""`observe(step, steps, response)`: called after each denoising step with the response [B, L] so far."""
 
-    frames: list[Tensor] = field(default_factory=list)
+
+@dataclass(frozen=True)
+class NoisyCopy:
+    """A completion re-masked to be scored (one update may need several copies, as `coupled` does)."""
+
+    mask: Tensor  # [B, S] bool: what the noisy copy hides, prompt included
+    scored: Tensor  # [B, L] bool: completion tokens whose log-probability counts
+    weight: Tensor  # [B, L] float: weight of those log-probabilities

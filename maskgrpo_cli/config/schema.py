@@ -1,7 +1,7 @@
 """The recipe's schema: every key, its type, its range and what it means.
 
 Sections are independent of torch, so that a recipe is checked before anything heavy is imported.
-Checks that need two keys of one section live in that section; those that need two sections, in `checks.py`.
+What one key must be is said here; what several must be together, and which names are known, in `checks.py`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 
 
-class Section(BaseModel):
-    """A group of keys; an unknown key is a mistake."""
+Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 
-    model_config = ConfigDict(extra="forbid", strict=False, validate_default=False)
+
+class Section(BaseModel):
+    """A group of keys; an unknown key is a mistake, and so is a quoted number or a switch for a count."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, validate_default=False)
 
 
 class LoraConfig(Section):
@@ -29,7 +32,9 @@ class LoraConfig(Section):
 
     rank: Count = Field(16, description="Rank of the two factors.")
     alpha: Positive = Field(32.0, description="The adapter's output is scaled by alpha / rank.")
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.0, description="Dropout on the adapter's input.")
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.0, description="Dropout on the adapter's input."
+    )
     targets: list[Name] = Field(
         ["q_proj", "k_proj", "v_proj", "attn_out", "ff_proj", "up_proj", "ff_out"],
         min_length=1,
@@ -40,24 +45,38 @@ class LoraConfig(Section):
 class ModelConfig(Section):
     """Which weights, and how they are trained."""
 
-    path: Name = Field("tiny-math", description="A bundled name (tiny-math), a folder, a run directory or a hub id.")
-    revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
-    adapter: str | None = Field(None, description="Folder of a LoRA adapter to start from (peft layout).")
-    lora: LoraConfig | None = Field(None, description="Train an adapter of this shape; without it, all weights.")
-    gradient_checkpointing: bool = Field(False, description="Recompute blocks in the backward pass to save memory.")
+    path: Name = Field(
+        "tiny-math", description="A bundled name (tiny-math), a folder, a run directory or a hub id."
+    )
+    revision: Name | None = Field(None, description="Branch, tag or commit of a hub id.")
+    adapter: Name | None = Field(None, description="Folder of a LoRA adapter to start from (peft layout).")
+    lora: LoraConfig | None = Field(
+        None, description="Train an adapter of this shape; without it, all weights."
+    )
+    merge: bool = Field(
+        False, description="After training, save the weights with the adapter merged in as well."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute blocks in the backward pass to save memory."
+    )
 
 
 class TaskConfig(Section):
     """The problems and what is rewarded."""
 
     name: Name = Field("arithmetic", description="A registered task, or module.path:attribute.")
-    data: str | None = Field(None, description="A .jsonl, .json or .csv file (or .gz), or a hub id; default: the task's own.")
+    data: Name | None = Field(
+        None, description="A .jsonl, .json or .csv file (or .gz), or a hub id; default: the task's own."
+    )
     split: Name = Field("train", description="The split that is trained on.")
-    columns: dict[str, str] = Field({}, description="The task's column -> the column of your data, where names differ.")
+    columns: dict[str, str] = Field(
+        {}, description="The task's column -> the column of your data, where names differ."
+    )
     limit: Count | None = Field(None, description="Use only the first N problems.")
     max_prompt_length: Count = Field(512, description="Longest prompt in tokens, chat template included.")
     over_long: Literal["drop", "truncate"] = Field(
-        "drop", description="What becomes of longer prompts: drop them (the count is reported), or cut them at the left."
+        "drop",
+        description="What becomes of longer prompts: drop them (their count is reported), or cut off their left.",
     )
     rewards: dict[Name, float] | None = Field(
         None, description="Reward name (or module.path:function) -> weight; default: the task's own."
@@ -67,12 +86,19 @@ class TaskConfig(Section):
 class SamplerConfig(Section):
     """How completions are drawn."""
 
-    name: Name = Field("low-confidence", description="low-confidence, random, emerge, or module.path:function.")
+    name: Name = Field(
+        "low-confidence", description="low-confidence, random, emerge, or module.path:function."
+    )
     length: Count = Field(256, description="Completion length in tokens.")
     steps: Count = Field(128, description="Denoising steps over the whole completion.")
     block_length: Count = Field(16, description="Blocks are written left to right; must divide length.")
     temperature: NonNegative = Field(1.0, description="0 takes the most likely token.")
-    guidance: NonNegative = Field(0.0, description="Weight w of classifier-free guidance, u + (w+1)(c-u); 0: off.")
+    schedule: Literal["linear", "cosine"] = Field(
+        "linear", description="emerge: share k(t) still masked at time t."
+    )
+    guidance: NonNegative = Field(
+        0.0, description="Weight w of classifier-free guidance, u + (w+1)(c-u); 0: off."
+    )
     stop_at_end: bool = Field(
         True, description="Write no further blocks once an answer has ended (the answer itself is unchanged)."
     )
@@ -82,12 +108,19 @@ class SamplerConfig(Section):
 class EvaluationConfig(Section):
     """What is measured before, during and after training. Keys left out are taken from `sampler`."""
 
-    every: Natural = Field(0, description="Evaluate every N optimiser steps on the validation split; 0: never.")
+    every: Natural = Field(
+        0, description="Evaluate every N optimiser steps on the validation split; 0: never."
+    )
     limit: Count = Field(128, description="Problems of the validation split in such an evaluation.")
-    final_limit: Natural = Field(512, description="Problems of the test split before and after the run; 0: none.")
-    data: str | None = Field(None, description="File or hub id of the evaluation problems; default: the task's own.")
+    final_limit: Natural = Field(
+        512, description="Problems of the test split before and after the run; 0: none."
+    )
+    data: Name | None = Field(
+        None, description="File or hub id of the evaluation problems; default: the task's own."
+    )
     temperatures: list[NonNegative] = Field(
-        [0.0], min_length=1, description="Temperatures of the evaluations before and after; the first one is that of the curve."
+        [0.0], min_length=1,
+        description="Temperatures of the evaluations before and after; the first one is that of the curve.",
     )
     sampler: Name | None = Field(None, description="Sampler of evaluations.")
     length: Count | None = Field(None, description="Completion length of evaluations.")
@@ -100,8 +133,10 @@ class OptimizerConfig(Section):
     """AdamW and its learning rate."""
 
     lr: Positive = Field(1e-4, description="Peak learning rate.")
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field((0.9, 0.99))
-    eps: Positive = Field(1e-8)
+    betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = Field(
+        (0.9, 0.99), description="Decay of the running means of the gradient and of its square."
+    )
+    eps: Positive = Field(1e-8, description="Added to the denominator of the update.")
     weight_decay: NonNegative = Field(0.0, description="Decoupled weight decay, on matrices only.")
     grad_clip: NonNegative = Field(1.0, description="Largest gradient norm; 0: no clipping.")
     schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="After the warm-up.")
@@ -113,28 +148,35 @@ class EstimatorConfig(Section):
     """The importance estimator: how completions are re-masked to be scored."""
 
     name: Name = Field("fading-out", description="fading-out, uniform, d1, coupled, or module.path:function.")
-    min_ratio: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.6, description="r0, the smallest mask ratio.")
+    min_ratio: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.6, description="r0, the smallest mask ratio."
+    )
     ratio: Literal["auto", "schedule", "random"] = Field(
         "auto",
         description="schedule: min(r0 + (1-r0)(i+1)/mu, 0.999) at update i; random: uniform in [r0, 1); "
         "auto: the schedule, and random for mu = 1, where the schedule would mask everything.",
     )
     span: Literal["completion", "sequence"] = Field(
-        "completion", description="fading-out: the curve spans the completion, or prompt and completion (as released)."
+        "completion",
+        description="fading-out: the curve spans the completion, or prompt and completion (as released).",
     )
     prompt_mask_rate: Share = Field(0.15, description="d1: share of prompt tokens that is masked.")
     full_copy: bool = Field(True, description="coupled: average with a fully masked copy.")
-    keep_after_end: bool = Field(False, description="Score tokens after the end of the answer too (as released).")
+    keep_after_end: bool = Field(
+        False, description="Score tokens after the end of the answer too (as released)."
+    )
 
 
 class ObjectiveConfig(Section):
     """The clipped loss."""
 
     name: Name = Field("grpo", description="grpo, gmpo, gspo, or module.path:function.")
-    clip_low: Positive = Field(0.2, description="eps_low: the ratio is clipped below 1 - eps_low (gmpo: exp(-eps_low)).")
+    clip_low: Positive = Field(0.2, description="eps_low: clipped below 1 - eps_low (gmpo: exp(-eps_low)).")
     clip_high: Positive | None = Field(None, description="eps_high; default: clip_low.")
     beta: NonNegative = Field(0.0, description="Weight of the KL to the reference; 0 loads no reference.")
-    sync_ref_steps: Natural = Field(0, description="Copy the policy into the reference every N steps; 0: never.")
+    sync_ref_steps: Natural = Field(
+        0, description="Copy the policy into the reference every N steps; 0: never."
+    )
 
 
 class GrpoConfig(Section):
@@ -150,23 +192,29 @@ class GrpoConfig(Section):
         False, description="Apply the sampler's guidance to log-probabilities too; published runs do not."
     )
     estimator: EstimatorConfig = EstimatorConfig()
-    advantage: Name = Field("group", description="group, pref, center-only, leave-one-out, or module.path:function.")
+    advantage: Name = Field(
+        "group", description="group, pref, center-only, leave-one-out, or module.path:function."
+    )
     objective: ObjectiveConfig = ObjectiveConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     save_every: Natural = Field(0, description="Save a checkpoint every N steps; 0: at the end only.")
     keep_checkpoints: Count = Field(2, description="Older checkpoints beyond these are deleted.")
-    log_completions: Natural = Field(4, description="Completions of each rollout written to completions.jsonl.")
+    log_completions: Natural = Field(
+        4, description="Completions of each rollout written to completions.jsonl."
+    )
 
 
 class Architecture(Section):
     """A LLaDA-shaped model trained from nothing; its tokenizer is made from the task's words."""
 
-    d_model: Count = 128
-    n_layers: Count = 4
-    n_heads: Count = 4
-    n_kv_heads: Count | None = None
-    mlp_hidden_size: Count = 384
-    max_sequence_length: Count = 256
+    d_model: Count = Field(128, description="Width; a multiple of n_heads.")
+    n_layers: Count = Field(4, description="Blocks.")
+    n_heads: Count = Field(4, description="Attention heads.")
+    n_kv_heads: Count | None = Field(
+        None, description="Key and value heads; default: n_heads. Divides n_heads."
+    )
+    mlp_hidden_size: Count = Field(384, description="Width inside the feed-forward layers.")
+    max_sequence_length: Count = Field(256, description="Longest prompt and completion together, in tokens.")
 
 
 class SftConfig(Section):
@@ -178,7 +226,9 @@ class SftConfig(Section):
     micro_batch_size: Count = Field(64, description="Examples per forward and backward pass on a device.")
     logit_chunk: Count = Field(1024, description="Positions whose logits are held at once.")
     split: Name = Field("train", description="The split that is trained on.")
-    length: Count | None = Field(None, description="Answer length, padded with the end token; default: sampler.length.")
+    length: Count | None = Field(
+        None, description="Answer length, padded with the end token; default: sampler.length."
+    )
     optimizer: OptimizerConfig = OptimizerConfig()
     save_every: Natural = Field(0, description="Save a checkpoint every N steps; 0: at the end only.")
     keep_checkpoints: Count = Field(2, description="Older checkpoints beyond these are deleted.")
@@ -188,11 +238,18 @@ class Config(Section):
     """A recipe."""
 
     description: str = Field("", description="One line for `maskgrpo recipes list`.")
-    seed: Natural = Field(0, description="Fixes the run: data order, masks, noise, initial weights.")
-    output_dir: str | None = Field(None, description="Run directory; default: runs/<recipe>-<command>-<time>.")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: cuda, then mps, then cpu.")
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
+        0, description="Fixes the run: data order, masks, noise, initial weights."
+    )
+    output_dir: Name | None = Field(
+        None, description="Run directory; default: runs/<recipe>-<command>-<time>."
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="auto: cuda, then mps, then cpu."
+    )
     dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Arithmetic; with bfloat16, trained weights stay float32 and frozen ones are bfloat16."
+        "float32",
+        description="Arithmetic; with bfloat16, trained weights stay float32 and frozen ones are bfloat16.",
     )
     offline: bool = Field(False, description="Never ask the network.")
     tracker: Literal["tensorboard", "wandb"] | None = Field(None, description="Also send metrics there.")
@@ -202,3 +259,17 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     sft: SftConfig = SftConfig()
     grpo: GrpoConfig = GrpoConfig()
+
+    def evaluation_sampler(self) -> SamplerConfig:
+        """The sampler of evaluations: `sampler`, with what `evaluation` says otherwise.
+
+        Its temperature is the first of `evaluation.temperatures`, that of the curve.
+        """
+        other = self.evaluation
+        changed = {
+            "name": other.sampler, "length": other.length, "steps": other.steps,
+            "block_length": other.block_length, "batch_size": other.batch_size,
+            "temperature": other.temperatures[0],
+        }
+        given = {key: value for key, value in changed.items() if value is not None}
+        return self.sampler.model_copy(update=given)

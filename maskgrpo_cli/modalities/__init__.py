@@ -1,0 +1,1 @@
+"""Modalities: prompts to canvases, ids to text or pictures."""

@@ -1,0 +1,103 @@
+"""Text: chat turns to a canvas, ids to strings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from maskgrpo_cli.errors import UserError
+from maskgrpo_cli.types import Canvas, Vocabulary
+
+END_TOKENS = ("<|eot_id|>", "<|endoftext|>")
+
+
+def left_padded(rows: Sequence[Sequence[int]], fill: int) -> tuple[Tensor, Tensor]:
+    """Ids [B, P] and mask [B, P], each row at the right."""
+    width = max(len(row) for row in rows)
+    ids = torch.full((len(rows), width), fill)
+    mask = torch.zeros(len(rows), width, dtype=torch.bool)
+    for index, row in enumerate(rows):
+        if row:
+            ids[index, width - len(row) :] = torch.tensor(row)
+            mask[index, width - len(row) :] = True
+    return ids, mask
+
+
+class TextModality:
+    """The text side of a model: its tokenizer, chat template and what it may write.
+
+    Args:
+        tokenizer: a fast tokenizer.
+        mask_id: the mask token.
+        rows: embedding rows, of which ids without a token are never generated.
+    """
+
+    def __init__(self, tokenizer, mask_id: int, rows: int):
+        self.tokenizer = tokenizer
+        known = tokenizer.get_vocab()
+        self.end_ids = tuple(sorted({known[token] for token in (*END_TOKENS, tokenizer.eos_token) if token in known}))
+        self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        if not self.end_ids or self.pad_id is None:
+            raise UserError("the tokenizer has no end-of-text token (<|endoftext|>, <|eot_id|> or eos_token)")
+        forbidden = torch.ones(rows, dtype=torch.bool)
+        forbidden[torch.tensor([index for index in known.values() if index < rows])] = False
+        forbidden[mask_id] = True
+        self.vocabulary = Vocabulary(
+            mask_id=mask_id, first=0, last=rows, forbidden=forbidden, end_ids=self.end_ids,
+            fill_id=tokenizer.eos_token_id if tokenizer.eos_token_id is not None else self.end_ids[0],
+        )
+
+    def encode(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Prompt ids of a chat, through the checkpoint's template; without one, the plain text."""
+        if self.tokenizer.chat_template:
+            text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        else:
+            text = "\n".join(message["content"] for message in messages)
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def canvas(self, prompts: Sequence[Sequence[int]], length: int) -> Canvas:
+        """Left-padded prompts and `length` masks; the unconditional canvas has its prompt masked out."""
+        mask_id = self.vocabulary.mask_id
+        ids, mask = left_padded(prompts, self.pad_id)
+        response = torch.full((len(prompts), length), mask_id)
+        visible = torch.cat([mask, torch.ones_like(response, dtype=torch.bool)], dim=1)
+        attention = None if bool(visible.all()) else visible
+        without = torch.cat([torch.where(mask, mask_id, ids), response], dim=1)
+        return Canvas(
+            torch.cat([ids, response], dim=1), attention, ids.shape[1], length,
+            Canvas(without, attention, ids.shape[1], length),
+        )
+
+    def answers(self, completions: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
+        """Answer ids [B, L], ended and padded with the end token, and answer lengths [B] with one end token.
+
+        An answer longer than `length` is cut.
+        """
+        end = self.vocabulary.fill_id
+        rows = [[*self.tokenizer.encode(text, add_special_tokens=False), end][:length] for text in completions]
+        ids = torch.full((len(rows), length), end)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = torch.tensor(row)
+        return ids, torch.tensor([len(row) for row in rows])
+
+    def valid(self, response: Tensor) -> Tensor:
+        """[B, L] bool: True up to and including the first end token of each row."""
+        ended = torch.isin(response, torch.tensor(self.end_ids, device=response.device))
+        return (ended.cumsum(-1) - ended.int()) == 0
+
+    def decode(self, response: Tensor) -> list[str]:
+        """The answers as text, up to their first end token."""
+        kept = self.valid(response) & ~torch.isin(response, torch.tensor(self.end_ids, device=response.device))
+        return [
+            self.tokenizer.decode(row[keep].tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            for row, keep in zip(response.cpu(), kept.cpu(), strict=True)
+        ]
+
+    def pieces(self, row: Tensor) -> list[str | None]:
+        """The text of each token of one response [L], None where it is still masked; for traces."""
+        return [
+            None if index == self.vocabulary.mask_id else self.tokenizer.decode([index])
+            for index in row.tolist()
+        ]

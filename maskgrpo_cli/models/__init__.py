@@ -1,0 +1,1 @@
+"""Model families: bidirectional denoisers in their published layouts."""

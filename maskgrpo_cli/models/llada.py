@@ -1,0 +1,243 @@
+"""LLaDA (arXiv 2502.09992): a Llama-like transformer with full attention, in the published checkpoint layout.
+
+Shapes: B batch, S sequence, M asked positions, d width, V vocabulary rows.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PretrainedConfig, PreTrainedModel
+
+from maskgrpo_cli.errors import UserError
+from maskgrpo_cli.models.head import DenoiserOutput, token_log_probs
+
+# What the published configuration can say and this code computes; anything else is refused by name.
+_ARCHITECTURE = {
+    "activation_type": "silu", "alibi": False, "attention_layer_norm": False, "block_type": "llama",
+    "include_bias": False, "include_qkv_bias": False, "input_emb_norm": False, "layer_norm_type": "rms",
+    "rope": True, "scale_logits": False, "weight_tying": False,
+}
+
+
+class LLaDAConfig(PretrainedConfig):
+    """The published configuration keys; unknown ones are kept and written back."""
+
+    model_type = "llada"
+    attribute_map = {
+        "hidden_size": "d_model", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads",
+        "num_key_value_heads": "n_kv_heads", "intermediate_size": "mlp_hidden_size",
+        "max_position_embeddings": "max_sequence_length",
+    }
+
+    def __init__(
+        self, d_model=4096, n_layers=32, n_heads=32, n_kv_heads=None, mlp_hidden_size=12288, vocab_size=126464,
+        embedding_size=None, max_sequence_length=4096, rope_theta=500000.0, rms_norm_eps=1e-5, mask_token_id=126336,
+        eos_token_id=126081, pad_token_id=126081, attention_dropout=0.0, residual_dropout=0.0,
+        embedding_dropout=0.0, init_std=0.02, **kwargs,
+    ):
+        self.d_model, self.n_layers, self.n_heads = d_model, n_layers, n_heads
+        self.n_kv_heads = n_kv_heads or n_heads
+        self.mlp_hidden_size, self.vocab_size = mlp_hidden_size, vocab_size
+        self.embedding_size = embedding_size or vocab_size
+        self.max_sequence_length = max_sequence_length
+        self.rope_theta, self.rms_norm_eps = rope_theta, rms_norm_eps
+        self.mask_token_id = mask_token_id
+        self.attention_dropout, self.residual_dropout = attention_dropout, residual_dropout
+        self.embedding_dropout, self.init_std = embedding_dropout, init_std
+        for key, value in _ARCHITECTURE.items():
+            if kwargs.setdefault(key, value) != value:
+                raise UserError(f"config.json: {key} = {kwargs[key]!r} is not supported; LLaDA has {value!r}")
+        super().__init__(eos_token_id=eos_token_id, pad_token_id=pad_token_id, **kwargs)
+
+    def to_dict(self) -> dict:
+        """The keys as published, so that other LLaDA code reads what is saved here."""
+        published = super().to_dict()
+        published.setdefault("use_cache", False)
+        published.setdefault("torch_dtype", published.get("dtype"))
+        return published
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * weight, computed in float32."""
+
+    def __init__(self, width: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., d] -> [..., d] in the input's dtype."""
+        return self.weight * F.rms_norm(x.float(), x.shape[-1:], eps=self.eps).to(x.dtype)
+
+
+def rotary_angles(length: int, head_dim: int, theta: float, device) -> Tensor:
+    """[S, D/2] float32 angles p * theta^(-2j/D)."""
+    frequencies = theta ** (-torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
+    return torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequencies
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """Rotary embedding of x [B, H, S, D] by `angles` [S, D/2] or [B, S, D/2], half-split, in float32."""
+    cos, sin = angles.cos(), angles.sin()
+    if angles.dim() == 3:
+        cos, sin = cos[:, None], sin[:, None]
+    a, b = x.float().chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
+
+
+def take(x: Tensor, positions: Tensor) -> Tensor:
+    """x [B, S, d] at `positions` [B, M] -> [B, M, d]."""
+    return x.gather(1, positions[..., None].expand(-1, -1, x.shape[-1]))
+
+
+class LLaDABlock(nn.Module):
+    """Pre-norm attention and SwiGLU, without biases."""
+
+    def __init__(self, config: LLaDAConfig):
+        super().__init__()
+        d, self.head_dim = config.d_model, config.d_model // config.n_heads
+        kv = config.n_kv_heads * self.head_dim
+        self.groups = config.n_heads // config.n_kv_heads
+        self.attention_dropout = config.attention_dropout
+        self.attn_norm = RMSNorm(d, config.rms_norm_eps)
+        self.ff_norm = RMSNorm(d, config.rms_norm_eps)
+        self.q_proj = nn.Linear(d, d, bias=False)
+        self.k_proj = nn.Linear(d, kv, bias=False)
+        self.v_proj = nn.Linear(d, kv, bias=False)
+        self.attn_out = nn.Linear(d, d, bias=False)
+        self.ff_proj = nn.Linear(d, config.mlp_hidden_size, bias=False)
+        self.up_proj = nn.Linear(d, config.mlp_hidden_size, bias=False)
+        self.ff_out = nn.Linear(config.mlp_hidden_size, d, bias=False)
+        self.dropout = nn.Dropout(config.residual_dropout)
+
+    def forward(self, x: Tensor, angles: Tensor, mask: Tensor | None, positions: Tensor | None = None) -> Tensor:
+        """[B, S, d] -> [B, S, d]; with `positions` [B, M], the stream at those positions only, [B, M, d].
+
+        `mask` [B, 1, 1, S] is True where a key may be attended to.
+        """
+        normed = self.attn_norm(x)
+        k = rotate(self._heads(self.k_proj(normed)), angles)
+        v = self._heads(self.v_proj(normed))
+        if positions is not None:  # keys and values of all, queries of the asked
+            x, normed, angles = take(x, positions), take(normed, positions), angles[positions]
+        q = rotate(self._heads(self.q_proj(normed)), angles)
+        if self.groups > 1:
+            k, v = k.repeat_interleave(self.groups, dim=1), v.repeat_interleave(self.groups, dim=1)
+        dropout = self.attention_dropout if self.training else 0.0
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        x = x + self.dropout(self.attn_out(attended.transpose(1, 2).flatten(2)))
+        normed = self.ff_norm(x)
+        return x + self.dropout(self.ff_out(F.silu(self.ff_proj(normed)) * self.up_proj(normed)))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+
+
+class LLaDAModel(nn.Module):
+    """Embedding, blocks and final norm; holds the head, as the published names do."""
+
+    def __init__(self, config: LLaDAConfig):
+        super().__init__()
+        self.config = config
+        self.gradient_checkpointing = False
+        self.transformer = nn.ModuleDict({
+            "wte": nn.Embedding(config.embedding_size, config.d_model),
+            "emb_drop": nn.Dropout(config.embedding_dropout),
+            "blocks": nn.ModuleList(LLaDABlock(config) for _ in range(config.n_layers)),
+            "ln_f": RMSNorm(config.d_model, config.rms_norm_eps),
+            "ff_out": nn.Linear(config.d_model, config.embedding_size, bias=False),
+        })
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None, positions: Tensor | None, trace: bool = False
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Final-norm states [B, S, d], or [B, M, d] at `positions`; with `trace`, also the stream after each block."""
+        angles = rotary_angles(
+            input_ids.shape[1], self.config.d_model // self.config.n_heads, self.config.rope_theta, input_ids.device
+        )
+        mask = None if attention_mask is None else attention_mask.bool()[:, None, None, :]
+        x = self.transformer["emb_drop"](self.transformer["wte"](input_ids))
+        streams = [x]
+        for index, block in enumerate(self.transformer["blocks"]):
+            asked = positions if index == self.config.n_layers - 1 else None
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, angles, mask, asked, use_reentrant=False)
+            else:
+                x = block(x, angles, mask, asked)
+            if trace:
+                streams.append(x)
+        x = self.transformer["ln_f"](x)
+        return x, (*streams[:-1], x) if trace else ()
+
+
+class LLaDAModelLM(PreTrainedModel):
+    """The denoiser p(x_0 | x_t): logits at every position, at asked ones, or their log-probabilities only."""
+
+    config_class = LLaDAConfig
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules = ["LLaDABlock"]
+
+    def __init__(self, config: LLaDAConfig):
+        super().__init__(config)
+        self.model = LLaDAModel(config)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(module.weight, std=self.config.init_std)
+        elif isinstance(module, RMSNorm):
+            nn.init.ones_(module.weight)
+
+    def _set_gradient_checkpointing(self, enable: bool = True, gradient_checkpointing_func=None) -> None:
+        self.model.gradient_checkpointing = enable
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The embedding."""
+        return self.model.transformer["wte"]
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the embedding."""
+        self.model.transformer["wte"] = value
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The head."""
+        return self.model.transformer["ff_out"]
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        """Replace the head."""
+        self.model.transformer["ff_out"] = value
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        positions: Tensor | None = None,
+        targets: Tensor | None = None,
+        vocab: tuple[int, int] | None = None,
+        logit_chunk: int = 1024,
+        output_hidden_states: bool = False,
+    ) -> DenoiserOutput:
+        """Run the denoiser.
+
+        Args:
+            input_ids: [B, S] noisy canvas.
+            attention_mask: [B, S], 0 on padding, which no position attends to.
+            positions: [B, M] columns to answer for; the head, and the last block's queries, are computed there only.
+            targets: [B, M] ids; with them only their log-probabilities [B, M] and the entropies [B, M] come
+                back, computed `logit_chunk` positions at a time, so that full logits never exist at once.
+            vocab: (first, last) rows of the head that make up the vocabulary; targets are absolute ids.
+            logit_chunk: positions whose logits are held at once.
+            output_hidden_states: also return the stream after the embedding and each block.
+        """
+        hidden, streams = self.model(input_ids, attention_mask, positions, trace=output_hidden_states)
+        weight = self.model.transformer["ff_out"].weight
+        first, last = vocab or (0, weight.shape[0])
+        if targets is None:
+            return DenoiserOutput(logits=F.linear(hidden, weight[first:last]), hidden_states=streams or None)
+        log_probs, entropy = token_log_probs(hidden, weight[first:last], targets - first, logit_chunk)
+        return DenoiserOutput(log_probs=log_probs, entropy=entropy)

@@ -1,0 +1,114 @@
+"""Where weights come from: a bundled name, a folder, a run directory, or a hub id."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from maskgrpo_cli.errors import UserError
+
+BUNDLED = Path(__file__).parent.parent / "assets"
+_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # never pickles
+
+
+def bundled_names() -> list[str]:
+    """The models that lie in the package."""
+    return sorted(path.name for path in BUNDLED.iterdir() if (path / "config.json").is_file())
+
+
+def locate(name: str, *, revision: str | None = None, offline: bool = False) -> Path:
+    """The folder with config.json and safetensors for a bundled name, folder, run directory or hub id.
+
+    Raises:
+        UserError: nothing is there, or the hub cannot be reached; says what was tried.
+    """
+    folder = Path(name).expanduser()
+    if (BUNDLED / name / "config.json").is_file() and not folder.exists():
+        return BUNDLED / name
+    if folder.exists():
+        return _in_folder(folder)
+    if name.count("/") > 1 or name.startswith((".", "/", "~")) or name.endswith("/"):
+        raise UserError(f"model '{name}': no such folder")
+    if "/" not in name:
+        raise UserError(
+            f"model '{name}': no such folder or bundled model\n"
+            f"  bundled: {', '.join(bundled_names())}; a hub id reads owner/name"
+        )
+    return _from_hub(name, revision, offline)
+
+
+def _in_folder(folder: Path) -> Path:
+    for candidate in (folder, folder / "model"):
+        if (candidate / "config.json").is_file():
+            if any(candidate.glob("*.safetensors")):
+                return candidate
+            raise UserError(
+                f"model '{candidate}': config.json but no .safetensors; pickled weights (.bin, .pt) are not read"
+            )
+    hint = "; for a LoRA adapter use --adapter" if (folder / "adapter_config.json").is_file() else ""
+    raise UserError(f"model '{folder}': there is no config.json in this folder{hint}")
+
+
+def _from_hub(name: str, revision: str | None, offline: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=_PATTERNS, local_files_only=offline)
+        )
+    except HFValidationError as error:
+        raise UserError(f"model '{name}': neither a folder nor a well-formed hub id (owner/name)") from error
+    except LocalEntryNotFoundError as error:
+        why = "--offline is set and it" if offline else "the hub cannot be reached and it"
+        raise UserError(
+            f"model '{name}': {why} is not in the local cache\n  give a folder: --model path/to/{name.split('/')[-1]}"
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise UserError(f"model '{name}': the hub answered: {str(error).splitlines()[0]}") from error
+
+
+def read_config(folder: Path) -> dict:
+    """config.json of a model folder, as a dict."""
+    try:
+        return json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"model '{folder}': config.json cannot be read: {error}") from error
+
+
+def load_tokenizer(folder: Path):
+    """The checkpoint's fast tokenizer with its chat template; no code from the checkpoint runs.
+
+    Raises:
+        UserError: there is no tokenizer.json, or it is damaged.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    if not (folder / "tokenizer.json").is_file():
+        raise UserError(f"model '{folder}': there is no tokenizer.json; copy the tokenizer's files beside the weights")
+    try:
+        return PreTrainedTokenizerFast.from_pretrained(str(folder))
+    except Exception as error:  # the Rust parser raises plain Exception
+        raise UserError(f"model '{folder}': tokenizer.json cannot be read: {error}") from error
+
+
+def load_weights(model_class: type, folder: Path, dtype):
+    """The model with its weights in `dtype`, in evaluation mode; safetensors only.
+
+    Raises:
+        UserError: weights are missing, damaged, or of another shape than config.json says.
+    """
+    from safetensors import SafetensorError
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model, report = model_class.from_pretrained(
+            folder, torch_dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise UserError(f"model '{folder}': the weights cannot be read: {error}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise UserError(f"model '{folder}': {len(missing)} tensors are missing, such as {missing[0]}")
+    return model.eval()

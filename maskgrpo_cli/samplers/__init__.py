@@ -1,0 +1,1 @@
+"""Samplers: prompts on a canvas of masks become completions."""
