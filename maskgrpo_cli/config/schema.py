@@ -76,7 +76,7 @@ class TaskConfig(Section):
     max_prompt_length: Count = Field(512, description="Longest prompt in tokens, chat template included.")
     over_long: Literal["drop", "truncate"] = Field(
         "drop",
-        description="What becomes of longer prompts: drop them (their count is reported), or cut off their left.",
+        description="What becomes of longer prompts: drop (their count is reported), or cut off their left.",
     )
     rewards: dict[Name, float] | None = Field(
         None, description="Reward name (or module.path:function) -> weight; default: the task's own."

@@ -1,0 +1,197 @@
+"""What several keys must be together, and which names are known.
+
+A combination names the keys that it reads; where one of them is wrong already, it stays silent, because a
+default stands in its place and whatever it said would mislead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from maskgrpo_cli import registry
+from maskgrpo_cli.config.mistakes import MISSING, Mistake
+from maskgrpo_cli.config.schema import Config, LoraConfig, SamplerConfig
+
+Found = Iterator["tuple[str, object, str, str | None]"]  # key, value, what is allowed, nearest name
+OWN_PART = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+BLOCKS = ("length", "block_length", "steps")
+PUBLISHED_TARGETS = {"o_proj": "attn_out", "gate_proj": "ff_proj", "down_proj": "ff_out"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule: the keys that it reads, the commands it matters to (none: all), and the finding."""
+
+    keys: tuple[str, ...]
+    find: Callable[[Config], Found]
+    commands: tuple[str, ...] = ()
+
+
+CHECKS: list[Check] = []
+
+
+def check(*keys: str, commands: tuple[str, ...] = ()):
+    """Registers a rule over `keys`."""
+
+    def register(find):
+        CHECKS.append(Check(keys, find, commands))
+        return find
+
+    return register
+
+
+def run(config: Config, command: str | None, wrong: list, origins: Mapping[tuple, str]) -> list[Mistake]:
+    """All findings of the rules that matter to `command` (None: of all), less those over wrong keys."""
+    mistakes = []
+    for rule in CHECKS:
+        if rule.commands and command is not None and command not in rule.commands:
+            continue
+        if any(_overlap(tuple(key.split(".")), path) for key in rule.keys for path in wrong):
+            continue
+        for key, value, allowed, hint in rule.find(config):
+            mistakes.append(Mistake(key, value, allowed, hint, origin(key_path(key), origins)))
+    return mistakes
+
+
+def origin(path: tuple, origins: Mapping[tuple, str]) -> str:
+    """Where the value at `path`, or the section that holds it, was written."""
+    return next((origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in origins), "")
+
+
+def key_path(key: str) -> tuple[str, ...]:
+    """A dotted key as a path; a reward's own name may hold dots, and a list's element stands for the list."""
+    head, separator, reward = key.partition("task.rewards.")
+    return ("task", "rewards", reward) if separator and not head else tuple(key.partition("[")[0].split("."))
+
+
+def _overlap(a: tuple, b: tuple) -> bool:
+    shorter = min(len(a), len(b))
+    return a[:shorter] == b[:shorter]
+
+
+# --- names ------------------------------------------------------------------------------------------
+
+
+@check()
+def _names(config: Config) -> Found:
+    given = [
+        ("task", "task.name", config.task.name),
+        ("sampler", "sampler.name", config.sampler.name),
+        ("sampler", "evaluation.sampler", config.evaluation.sampler),
+        ("estimator", "grpo.estimator.name", config.grpo.estimator.name),
+        ("advantage", "grpo.advantage", config.grpo.advantage),
+        ("objective", "grpo.objective.name", config.grpo.objective.name),
+    ]
+    for kind, key, name in given:
+        if name is not None and (advice := _unknown(kind, name)):
+            yield key, name, advice, registry.nearest(name, registry.names(kind))
+
+
+@check()
+def _rewards(config: Config) -> Found:
+    for name, weight in (config.task.rewards or {}).items():
+        if advice := _unknown("reward", name):
+            yield f"task.rewards.{name}", weight, advice, registry.nearest(name, registry.names("reward"))
+
+
+def _unknown(kind: str, name: str) -> str | None:
+    """What to write instead of a name that is neither registered nor `module:attribute`; None when it is."""
+    if name in registry.names(kind) or OWN_PART.fullmatch(name):
+        return None
+    return f"unknown {kind}; known: {', '.join(registry.names(kind))}, or your own as module.path:attribute"
+
+
+# --- combinations -----------------------------------------------------------------------------------
+
+
+@check(*(f"sampler.{key}" for key in BLOCKS))
+def _blocks(config: Config) -> Found:
+    yield from _block_rules(config.sampler, {key: f"sampler.{key}" for key in BLOCKS})
+
+
+@check(*(f"{section}.{key}" for section in ("sampler", "evaluation") for key in BLOCKS))
+def _evaluation_blocks(config: Config) -> Found:
+    own = config.evaluation
+    keys = {key: f"{'evaluation' if getattr(own, key) else 'sampler'}.{key}" for key in BLOCKS}
+    if any(key.startswith("evaluation") for key in keys.values()):
+        yield from _block_rules(config.evaluation_sampler(), keys)
+
+
+def _block_rules(sampler: SamplerConfig, keys: Mapping[str, str]) -> Found:
+    """The block length divides the length, every block gets a step; `keys` says where each value stands."""
+    length, block = sampler.length, sampler.block_length
+    if length % block:
+        lengths = sorted({max(length // block, 1) * block, (length // block + 1) * block})
+        advice = f"must divide {keys['length']} = {length}, as {_either(_divisors(length, block))} would"
+        yield keys["block_length"], block, f"{advice}; or set the length to {_either(lengths)}", None
+    elif sampler.steps < (blocks := length // block):
+        advice = f"at least {blocks}, one step for each block of {block} in {keys['length']} = {length}"
+        yield keys["steps"], sampler.steps, advice, None
+
+
+def _divisors(length: int, near: int) -> list[int]:
+    """The divisors of `length` on both sides of `near`."""
+    limit = min(length, 4096)  # a block longer than that is nobody's wish, and the search stays short
+    divisors = [d for d in range(1, limit + 1) if length % d == 0]
+    below, above = [d for d in divisors if d < near][-1:], [d for d in divisors if d > near][:1]
+    return below + above
+
+
+def _either(values: list[int]) -> str:
+    return " or ".join(str(value) for value in values)
+
+
+@check("sft.from_scratch")
+def _architecture(config: Config) -> Found:
+    shape = config.sft.from_scratch
+    if shape is None:
+        return
+    heads = shape.n_heads
+    if shape.d_model % heads:
+        yield "sft.from_scratch.d_model", shape.d_model, f"a multiple of n_heads = {heads}", None
+    elif (shape.d_model // heads) % 2:
+        advice = f"d_model / n_heads must be even for rotary embeddings, here it is {shape.d_model // heads}"
+        yield "sft.from_scratch.d_model", shape.d_model, advice, None
+    if shape.n_kv_heads is not None and heads % shape.n_kv_heads:
+        yield "sft.from_scratch.n_kv_heads", shape.n_kv_heads, f"a divisor of n_heads = {heads}", None
+
+
+@check("sft.from_scratch", "model.lora", "model.adapter", commands=("sft",))
+def _scratch_adapter(config: Config) -> Found:
+    for key in ("lora", "adapter"):
+        if config.sft.from_scratch is not None and getattr(config.model, key) is not None:
+            advice = "an adapter needs trained weights under it; take out this or sft.from_scratch"
+            yield f"model.{key}", MISSING, advice, None
+
+
+@check("model.lora.targets")
+def _targets(config: Config) -> Found:
+    known = LoraConfig().targets
+    for index, name in enumerate(config.model.lora.targets if config.model.lora else []):
+        if name not in known:
+            hint = PUBLISHED_TARGETS.get(name) or registry.nearest(name, known)
+            yield f"model.lora.targets[{index}]", name, "no such layer; known: " + ", ".join(known), hint
+
+
+@check("model.merge", "model.lora", "model.adapter")
+def _merge(config: Config) -> Found:
+    if config.model.merge and config.model.lora is None and config.model.adapter is None:
+        advice = "needs an adapter to merge; set model.lora, such as model.lora.rank=16"
+        yield "model.merge", True, advice, None
+
+
+@check("grpo.objective.sync_ref_steps", "grpo.objective.beta")
+def _reference(config: Config) -> Found:
+    objective = config.grpo.objective
+    if objective.sync_ref_steps and not objective.beta:
+        advice = "0 while grpo.objective.beta is 0: there is no reference to refresh"
+        yield "grpo.objective.sync_ref_steps", objective.sync_ref_steps, advice, None
+
+
+@check("task.rewards", commands=("grpo",))
+def _something_to_learn(config: Config) -> Found:
+    rewards = config.task.rewards
+    if rewards is not None and not any(rewards.values()):
+        yield "task.rewards", MISSING, "at least one reward with a weight other than 0", None
