@@ -18,7 +18,7 @@ from maskgrpo_cli.engine.reporting.run_directory import RunDirectory
 from maskgrpo_cli.engine.reporting.text import curve, duration, finite, fixed, number, printable
 
 REDRAWS = 2  # a second; one takes about 4 ms
-GOOD, FAINT = "green", "bright_black"
+GOOD, FAINT = "green", "dim"  # a theme may paint bright black in the colour of its ground
 PHASES = {"rollout": "cyan", "score": "magenta", "update": "green", "evaluate": "yellow"}
 METRICS = (
     ("loss", "loss"), ("kl", "kl"), ("clip ratio", "clip_ratio"), ("entropy", "entropy"),

@@ -13,7 +13,8 @@ from rich.text import Text
 from maskgrpo_cli.engine.reporting import text
 from maskgrpo_cli.engine.reporting.statistics import wilson
 
-HEADERS = ("", "before", "95 %", "after", "95 %", "change")
+HEADERS = ("", "problems", "before", "95 %", "after", "95 %", "points")
+FAINT = "dim"
 
 
 def render(summary: dict[str, Any]) -> RenderableType:
@@ -29,11 +30,11 @@ def render(summary: dict[str, Any]) -> RenderableType:
         blocks.append(_table(HEADERS, rows))
     if rows := style_rows(summary):
         blocks.append(_table(("style", "share before", "after", "accuracy before", "after"), rows))
-    for index, problem in enumerate(summary.get("solved_now") or []):
-        blocks += [Text("Solved now, not before", style="bold")] if index == 0 else []
-        blocks.append(Padding(_solved(problem), (0, 0, 0, 2)))
+    if problems := summary.get("solved_now"):
+        blocks.append(Text("Solved now, not before", style="bold"))
+        blocks += [Padding(_solved(problem), (0, 0, 0, 2)) for problem in problems]
     if facts := " · ".join(f"{name} {value}" for name, value in fact_rows(summary)):
-        blocks.append(Text(facts, style="bright_black"))
+        blocks.append(Text(facts, style=FAINT))
     if command := summary.get("next_command"):
         blocks.append(Text("Next: ", style="bold").append(text.printable(command), style="cyan"))
     return Group(*(line for block in blocks for line in (block, Text())))
@@ -42,8 +43,9 @@ def render(summary: dict[str, Any]) -> RenderableType:
 def plain(summary: dict[str, Any]) -> str:
     """The same as plain text, for pipes and `log.txt`."""
     lines = []
-    for name, before, interval, after, later, change in evaluation_rows(summary):
-        lines.append(f"{name}: {before} [{interval}] -> {after} [{later}]  {change}".rstrip())
+    for name, total, before, interval, after, later, change in evaluation_rows(summary):
+        points = f"  {change} points" if change else ""
+        lines.append(f"{name}: {before} [{interval}] -> {after} [{later}]{points} on {total} problems")
     for name, share, share_after, accuracy, accuracy_after in style_rows(summary):
         lines.append(f"style {name}: share {share} -> {share_after}, accuracy {accuracy} -> {accuracy_after}")
     for problem in summary.get("solved_now") or []:
@@ -65,13 +67,12 @@ def show(summary: dict[str, Any], console: Console | None = None) -> None:
 
 
 def evaluation_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
-    """(name, before, interval, after, interval, change) of each evaluation, as text."""
+    """(name, problems, before, interval, after, interval, change) of each evaluation, as text."""
     rows = []
     for entry in summary.get("evaluations") or []:
         before, after = entry.get("before"), entry.get("after")
-        counted = (after or before or {}).get("total")
-        name = entry["name"] + (f", {counted} problems" if counted else "")
-        rows.append((name, *_measured(before), *_measured(after), _change(before, after)))
+        total = str((after or before or {}).get("total", "-"))
+        rows.append((entry["name"], total, *_measured(before), *_measured(after), _change(before, after)))
     return rows
 
 
@@ -112,27 +113,27 @@ def _percent(share: float | None) -> str:
 def _change(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
     if not before or not after:
         return ""
-    return f"{100 * (after['accuracy'] - before['accuracy']):+.1f} points"
+    return f"{100 * (after['accuracy'] - before['accuracy']):+.1f}"
 
 
 def _table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=FAINT)
     for index, header in enumerate(headers):
         table.add_column(header, justify="left" if index == 0 else "right", no_wrap=index > 0)
     for row in rows:
         cells = [Text(text.printable(cell)) for cell in row]
         if headers is HEADERS:
-            cells[2].stylize("bright_black")
-            cells[4].stylize("bright_black")
-            cells[3].stylize("bold")
-            cells[5].stylize("bold green" if row[5].startswith("+") else "bold yellow")
+            verdict = "bold green" if row[-1].startswith("+") else "bold yellow"
+            styles = ("", FAINT, "", FAINT, "bold", FAINT, verdict)
+            for cell, style in zip(cells, styles, strict=True):
+                cell.stylize(style)
         table.add_row(*cells)
     return table
 
 
 def _solved(problem: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 1))
-    table.add_column(no_wrap=True, style="bright_black")
+    table.add_column(no_wrap=True, style=FAINT)
     table.add_column()
     table.add_row("problem", Text(_line(problem.get("prompt"))))
     table.add_row("before", Text(_line(problem.get("before")), style="yellow"))
