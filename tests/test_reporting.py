@@ -14,7 +14,7 @@ from rich.console import Console
 from maskgrpo_cli.engine.reporting import run_directory
 from maskgrpo_cli.engine.reporting.display import PlainLines, draws, make_reporter
 from maskgrpo_cli.engine.reporting.live import LiveView
-from maskgrpo_cli.engine.reporting.progress import Progress
+from maskgrpo_cli.engine.reporting.progress import Curve, Progress
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory, environment, peak_memory_bytes
 from maskgrpo_cli.engine.reporting.text import curve, duration, number, printable
 from maskgrpo_cli.errors import RunFailed, UserError
@@ -40,9 +40,10 @@ class Terminal(io.StringIO):
 def row(step, **more):
     return {
         "step": step, "rollout": 0, "update": 0, "reward": 0.81, "reward_std": 0.31,
-        "reward/math-correct": 0.6, "zero_std": 0.2, "loss": -0.0123, "kl": 0.002, "clip_ratio": 0.01, "mask_ratio": 0.6,
-        "entropy": 0.4, "completion_length": 21.3, "grad_norm": 0.33, "lr": 1e-4, "time/rollout": 0.5, "time/score": 0.25,
-        "time/update": 0.25, "tokens_per_second": 5123.4, "style/terse": 0.58, **more,
+        "reward/math-correct": 0.6, "zero_std": 0.2, "loss": -0.0123, "kl": 0.002, "clip_ratio": 0.01,
+        "mask_ratio": 0.6, "entropy": 0.4, "completion_length": 21.3, "grad_norm": 0.33, "lr": 1e-4,
+        "time/rollout": 0.5, "time/score": 0.25, "time/update": 0.25, "tokens_per_second": 5123.4,
+        "style/terse": 0.58, **more,
     }
 
 
@@ -185,6 +186,14 @@ def test_curves():
     assert curve([3, 3], 2) == ["▄▄"]
     assert curve([0, 15], 2, rows=2) == [" █", "▁█"]
     assert curve([], 5, rows=2) == ["", ""]
+
+
+def test_a_long_history_is_thinned_to_averages():
+    history = Curve(most=4)
+    for value in (0, 2, 4, 6, 8, 10, 12, 14, None, 100):
+        history.add(value)
+    assert history.values == [3, 11, 100] and history.count == 10  # fours, then what is left
+    assert len(Curve(most=4).values) == 0
 
 
 def test_model_output_cannot_steer_the_terminal():

@@ -126,15 +126,16 @@ def charts(progress: Progress, width: int, rows: int) -> list[Text]:
     curves, row, lines = progress.curves, progress.row, []
 
     def chart(name: str, now: str, note: str, colour: str, form: Callable[[float], str]) -> list[Text]:
-        values = [value for value in curves[name] if finite(value)]
+        points = curves[name].values
+        values = [value for value in points if finite(value)]
         if not values:
             return []
         head = Text(f"{name:<9} ").append(now, style="bold").append(note, style=FAINT)
         head.pad_right(max(26 - head.cell_len, 1))
         ends = f" {form(min(values))} to {form(max(values))}" if width >= 60 else ""
         room = width - head.cell_len - len(ends)
-        share = min(len(curves[name]) / max(progress.total, 1), 1)
-        drawn = curve(curves[name], math.ceil(room * share), rows)
+        share = min(curves[name].count / max(progress.total, 1), 1)
+        drawn = curve(points, math.ceil(room * share), rows)
         lines = [Text(" " * head.cell_len).append(line, style=colour) for line in drawn]
         lines[-1] = head.append(drawn[-1], style=colour).append(ends, style=FAINT)
         return [fit(line, width) for line in lines]

@@ -12,6 +12,32 @@ EVALUATE = "evaluate"  # the name of the phase that is no part of a step
 WINDOW = 20  # steps that the pace is averaged over: several rollouts, each reused for a few steps
 
 
+class Curve:
+    """One value a step; at `most` points neighbours are averaged, so that a long run draws as quickly."""
+
+    def __init__(self, most: int = 1024) -> None:
+        self.most, self.stride, self.count = most, 1, 0
+        self._points: list[float | None] = []
+        self._open: list[float | None] = []  # the values of the point to come
+
+    def add(self, value: float | None) -> None:
+        """Append the value of one step; None leaves a gap."""
+        self.count += 1
+        self._open.append(value)
+        if len(self._open) < self.stride:
+            return
+        points = [*self._points, text.mean(self._open)]
+        if len(points) == self.most:  # an even number, so that all points weigh the same
+            self.stride *= 2
+            points = [text.mean(points[at : at + 2]) for at in range(0, len(points), 2)]
+        self._points, self._open = points, []
+
+    @property
+    def values(self) -> list[float | None]:
+        """The points, the unfinished one last."""
+        return [*self._points, text.mean(self._open)] if self._open else self._points
+
+
 class Progress:
     """Steps done, curves, the phase at work and the pace; `clock` returns seconds."""
 
@@ -21,22 +47,22 @@ class Progress:
         self.done = 0
         self.row: dict[str, Any] = {}
         self.phase: tuple[str, int, int] | None = None
-        self.curves: dict[str, list[float | None]] = {"reward": [], "loss": [], "accuracy": []}  # per step
+        self.curves = {"reward": Curve(), "loss": Curve(), "accuracy": Curve()}
         self.accuracies: list[float] = []  # as measured, the base model's first where it was
         self.sample: tuple[str, str, float] | None = None
         self._marks = deque([(self.started, None)], maxlen=WINDOW + 1)
 
     def step(self, row: dict[str, Any]) -> None:
         """Take in the metrics of one optimiser step (`row["step"]` counts from 1)."""
-        self.row, self.done = row, int(row.get("step", self.done + 1))
+        self.row, self.done = dict(row), int(row.get("step", self.done + 1))
         if self._marks[0][1] is None:  # the first step of a run, which may be a resumed one
             self._marks[0] = (self._marks[0][0], self.done - 1)
         self._marks.append((self.clock(), self.done))
         if text.finite(row.get("eval/accuracy")):
             self.accuracies.append(float(row["eval/accuracy"]))
-        self.curves["reward"].append(row.get("reward"))
-        self.curves["loss"].append(row.get("loss"))
-        self.curves["accuracy"].append(self.accuracies[-1] if self.accuracies else None)
+        self.curves["reward"].add(row.get("reward"))
+        self.curves["loss"].add(row.get("loss"))
+        self.curves["accuracy"].add(self.accuracies[-1] if self.accuracies else None)
 
     def enter(self, name: str, done: int, total: int) -> None:
         """Take in how far a phase is; what comes before the first rollout does not count into the pace."""

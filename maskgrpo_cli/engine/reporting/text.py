@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 LEVELS = " ▁▂▃▄▅▆▇█"
@@ -53,27 +53,25 @@ def curve(values: Sequence[float | None], width: int, rows: int = 1) -> list[str
     """
     if not values or width < 1:
         return [""] * rows
-    means = [_mean(values[a:max(b, a + 1)]) for a, b in _buckets(len(values), width)]
-    drawn = [mean for mean in means if mean is not None]
+    edges = itertools.pairwise(len(values) * cell // width for cell in range(width + 1))
+    cells = [mean(values[start : max(end, start + 1)]) for start, end in edges]
+    drawn = [cell for cell in cells if cell is not None]
     low, high = min(drawn, default=0.0), max(drawn, default=0.0)
     steps = rows * 8
 
-    def height(mean: float | None) -> int:
-        if mean is None:
+    def height(cell: float | None) -> int:
+        if cell is None:
             return 0
-        return 1 + round((mean - low) / (high - low) * (steps - 1)) if high > low else steps // 2
+        return 1 + round((cell - low) / (high - low) * (steps - 1)) if high > low else steps // 2
 
-    heights = [height(mean) for mean in means]
+    heights = [height(cell) for cell in cells]
     return [
         "".join(LEVELS[min(max(cell - 8 * row, 0), 8)] for cell in heights) for row in range(rows - 1, -1, -1)
     ]
 
 
-def _buckets(count: int, cells: int) -> Iterator[tuple[int, int]]:
-    return itertools.pairwise(count * cell // cells for cell in range(cells + 1))
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean of the values that are numbers; None when none is."""
     numbers = [value for value in values if finite(value)]
     return sum(numbers) / len(numbers) if numbers else None
 
