@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.registry import nearest
 
 SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A bundled recipe at a glance."""
+
+    name: str
+    description: str
+    model: str
 
 
 def folder() -> Path:
@@ -45,3 +56,36 @@ def find(recipe: str) -> Path:
         f"there is no {kind} '{recipe}'" + (f"; did you mean '{hint}'?" if hint else "") +
         f"\n  bundled recipes: {', '.join(names())}; or give a YAML file of your own"
     )
+
+
+def is_run(recipe: str) -> bool:
+    """Whether a recipe is what a run wrote down of itself."""
+    return find(recipe).name == "config.yaml"
+
+
+def label(recipe: str) -> str:
+    """A short name for a recipe, for run directories: its own, its file's, or the one its run began with."""
+    path = find(recipe)
+    if not is_run(recipe):
+        return path.stem
+    return re.sub(r"-(sft|grpo)-\d{8}-\d{6}(-\d+)?$", "", path.resolve().parent.name)
+
+
+def for_model(model: str) -> str | None:
+    """The recipe whose settings fit a model: its run's own, or the first bundled one that starts from it."""
+    if (Path(model) / "config.yaml").is_file():
+        return model
+    return next((summary.name for summary in summaries() if summary.model == model), None)
+
+
+def summaries() -> list[Summary]:
+    """What `maskgrpo recipes list` shows, sorted by name."""
+    from maskgrpo_cli.config import yaml_file
+
+    found = []
+    for name in names():
+        tree = yaml_file.read(folder() / f"{name}.yaml").tree
+        model = tree.get("model")
+        path = model.get("path") if isinstance(model, dict) else None
+        found.append(Summary(name, str(tree.get("description", "")), str(path or "tiny-math")))
+    return found

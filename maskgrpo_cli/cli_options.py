@@ -1,0 +1,277 @@
+"""The options of the command line, declared once, and what completes them. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from maskgrpo_cli.config import Override
+
+
+def _starting(words: list[str], incomplete: str) -> list[str]:
+    return [word for word in words if word.startswith(incomplete)]
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """Names of bundled recipes."""
+    from maskgrpo_cli.config import recipes
+
+    return _starting(recipes.names(), incomplete)
+
+
+def complete_sampler(incomplete: str) -> list[str]:
+    """Names of samplers."""
+    return _registered("sampler", incomplete)
+
+
+def complete_benchmark(incomplete: str) -> list[str]:
+    """Names of tasks."""
+    return _registered("task", incomplete)
+
+
+def _registered(kind: str, incomplete: str) -> list[str]:
+    from maskgrpo_cli import registry
+
+    return _starting(registry.names(kind), incomplete)
+
+
+def _words(*words: str):
+    def complete(incomplete: str) -> list[str]:
+        return _starting(list(words), incomplete)
+
+    return complete
+
+
+def _option(flag: str, metavar: str | None, help: str, complete=None, **extra):
+    return typer.Option(
+        flag, metavar=metavar, help=help, autocompletion=complete, show_default=False, **extra
+    )
+
+
+# --- shared by every command that loads a recipe ----------------------------------------------------
+
+Recipe = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        autocompletion=complete_recipe,
+        help="A bundled recipe, a YAML file or a run directory. Example: --recipe math",
+    ),
+]
+MaybeRecipe = Annotated[
+    str | None,
+    _option(
+        "--recipe",
+        "NAME|FILE",
+        "A bundled recipe, a YAML file or a run directory; default: the one that fits --model, or math. "
+        "Example: --recipe math",
+        complete_recipe,
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    _option(
+        "--set",
+        "KEY=VALUE",
+        "Any key of the recipe, repeatable; the value is YAML. Example: --set grpo.optimizer.lr=5e-5",
+    ),
+]
+Model = Annotated[
+    str | None,
+    _option(
+        "--model",
+        "MODEL",
+        "A bundled name, a folder, a run directory or a hub id. Example: --model runs/first",
+        _words("tiny-math"),
+    ),
+]
+Adapter = Annotated[
+    str | None,
+    _option("--adapter", "FOLDER", "A LoRA adapter in peft's layout. Example: --adapter runs/first/adapter"),
+]
+OutputDir = Annotated[
+    str | None,
+    _option(
+        "--output-dir",
+        "FOLDER",
+        "The run directory; default: a new one in runs/. Example: --output-dir runs/first",
+    ),
+]
+Seed = Annotated[int | None, _option("--seed", "N", "Fixes every random draw. Example: --seed 1")]
+Device = Annotated[
+    str | None,
+    _option(
+        "--device",
+        "NAME",
+        "cpu, cuda, mps or auto. Example: --device cpu",
+        _words("auto", "cpu", "cuda", "mps"),
+    ),
+]
+Dtype = Annotated[
+    str | None,
+    _option(
+        "--dtype", "NAME", "float32 or bfloat16. Example: --dtype bfloat16", _words("float32", "bfloat16")
+    ),
+]
+Offline = Annotated[bool, _option("--offline", None, "Never ask the network. Example: --offline")]
+
+# --- training ---------------------------------------------------------------------------------------
+
+MaxSteps = Annotated[int | None, _option("--max-steps", "N", "Optimiser steps. Example: --max-steps 20")]
+Limit = Annotated[int | None, _option("--limit", "N", "Use the first N problems only. Example: --limit 64")]
+Tracker = Annotated[
+    str | None,
+    _option(
+        "--tracker",
+        "NAME",
+        "Also send metrics to tensorboard or wandb. Example: --tracker tensorboard",
+        _words("tensorboard", "wandb"),
+    ),
+]
+Merge = Annotated[
+    bool,
+    _option("--merge", None, "Save the weights with the LoRA adapter merged in as well. Example: --merge"),
+]
+
+# --- drawing completions ----------------------------------------------------------------------------
+
+SamplingSteps = Annotated[
+    int | None,
+    _option("--sampling-steps", "N", "Denoising steps. Example: --sampling-steps 24"),
+]
+Sampler = Annotated[
+    str | None,
+    _option(
+        "--sampler",
+        "NAME",
+        "A sampler's name, or module.path:function. Example: --sampler low-confidence",
+        complete_sampler,
+    ),
+]
+Length = Annotated[int | None, _option("--length", "N", "Tokens of a completion. Example: --length 24")]
+BlockLength = Annotated[
+    int | None,
+    _option("--block-length", "N", "Tokens of a block; must divide the length. Example: --block-length 8"),
+]
+Temperature = Annotated[
+    float | None, _option("--temperature", "T", "0 takes the most likely token. Example: --temperature 0.7")
+]
+Guidance = Annotated[
+    float | None, _option("--guidance", "W", "Weight of classifier-free guidance. Example: --guidance 1.5")
+]
+
+Prompt = Annotated[
+    list[str],
+    _option(
+        "--prompt",
+        "TEXT",
+        "What to ask, repeatable; - reads the standard input. Example: --prompt 'What is 3 + 4?'",
+    ),
+]
+Count = Annotated[
+    int,
+    typer.Option("-n", "--count", metavar="N", min=1, help="Completions of each prompt. Example: -n 4"),
+]
+Trace = Annotated[
+    str | None,
+    _option(
+        "--trace",
+        "FILE",
+        "Show the denoising step by step, and write it as an HTML page. Example: --trace trace.html",
+    ),
+]
+
+# --- benchmarks -------------------------------------------------------------------------------------
+
+Benchmark = Annotated[
+    str,
+    typer.Argument(
+        metavar="BENCHMARK",
+        autocompletion=complete_benchmark,
+        show_default=False,
+        help="arithmetic, gsm8k, math500, countdown, sudoku, or a task of your own as module.path:attribute. "
+        "Example: maskgrpo eval arithmetic",
+    ),
+]
+Data = Annotated[
+    str | None,
+    _option(
+        "--data",
+        "FILE",
+        "Its file (.jsonl, .json or .csv, also .gz) or a hub id. Example: --data gsm8k_test.jsonl.gz",
+    ),
+]
+Split = Annotated[str, typer.Option("--split", metavar="NAME", help="The split. Example: --split validation")]
+BatchSize = Annotated[
+    int | None, _option("--batch-size", "N", "Completions drawn at once. Example: --batch-size 32")
+]
+
+# --- from options to keys of the recipe -------------------------------------------------------------
+
+_EVERYWHERE = {
+    "model": "model.path",
+    "adapter": "model.adapter",
+    "seed": "seed",
+    "device": "device",
+    "dtype": "dtype",
+    "offline": "offline",
+}
+_TRAINING = {
+    **_EVERYWHERE,
+    "output_dir": "output_dir",
+    "sampling_steps": "sampler.steps",
+    "limit": "task.limit",
+    "tracker": "tracker",
+    "merge": "model.merge",
+}
+
+KEYS: dict[str, dict[str, str]] = {
+    "grpo": {**_TRAINING, "max_steps": "grpo.steps"},
+    "sft": {**_TRAINING, "max_steps": "sft.steps"},
+    "sample": {
+        **_EVERYWHERE,
+        "sampler": "sampler.name",
+        "sampling_steps": "sampler.steps",
+        "length": "sampler.length",
+        "block_length": "sampler.block_length",
+        "temperature": "sampler.temperature",
+        "guidance": "sampler.guidance",
+    },
+    "eval": {
+        **_EVERYWHERE,
+        "data": "evaluation.data",
+        "split": "task.split",
+        "limit": "task.limit",
+        "output_dir": "output_dir",
+        "sampler": "evaluation.sampler",
+        "sampling_steps": "evaluation.steps",
+        "length": "evaluation.length",
+        "block_length": "evaluation.block_length",
+        "temperature": "evaluation.temperatures",
+        "batch_size": "evaluation.batch_size",
+    },
+}
+
+
+def overrides(command: str, params: Mapping[str, Any]) -> list[str | Override]:
+    """What the options change in a recipe: what --model makes void, then --set, then the other options."""
+    from maskgrpo_cli.config import Override
+
+    void = []
+    if params["model"] is not None:  # they belong to the recipe's own model
+        void = ["model.adapter", "model.revision"] + (["sft.from_scratch"] if command == "sft" else [])
+    changed: list[str | Override] = [
+        *(Override(key, None, "--model") for key in void),
+        *(params["set_"] or []),
+    ]
+    for name, key in KEYS[command].items():
+        value = params[name]
+        if value is None or value is False:  # not given
+            continue
+        value = [value] if key == "evaluation.temperatures" else value
+        changed.append(Override(key, value, "--" + name.replace("_", "-")))
+    return changed
