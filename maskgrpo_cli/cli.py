@@ -263,7 +263,7 @@ def _say(kind: str, message: object) -> None:
 
 
 def _flush() -> None:
-    """Writes out what is left, quietly even where nobody reads it any more (`maskgrpo recipes list | head -1`)."""
+    """Writes out what is left, quietly even where nobody reads it any more (`| head -1`)."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
