@@ -10,3 +10,16 @@ class UserError(Exception):
 
 class RunFailed(Exception):
     """A run that started and could not go on, such as a loss that became NaN. Exit code 1."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, raised where a run can be left whole. Exit code 128 + the signal's number."""
+
+    def __init__(self, signal_number: int, saved: str | None = None):
+        super().__init__(signal_number)
+        self.signal_number, self.saved = signal_number, saved
+
+    @property
+    def exit_code(self) -> int:
+        """130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + self.signal_number

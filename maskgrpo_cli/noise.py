@@ -28,11 +28,14 @@ class Purpose(enum.IntEnum):
     SFT_MASK = 9
     INIT = 10
     REVEAL = 11
+    DATA = 12
+    EVALUATION = 13
 
 
 def generator(*key: int) -> np.random.Generator:
     """A Philox generator whose stream depends on `key` alone (non-negative integers)."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([int(part) for part in key])))
+    words = [len(key), *map(int, key)]  # a seed sequence pads with zeros: the length keeps (1,) and (1, 0) apart
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
 
 
 @dataclass(frozen=True)

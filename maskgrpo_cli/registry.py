@@ -45,9 +45,12 @@ TABLES: dict[str, dict[str, str]] = {
         "leave-one-out": "maskgrpo_cli.objective:leave_one_out_advantage",
     },
     "objective": {
-        "grpo": "maskgrpo_cli.objective:grpo_loss",
-        "gmpo": "maskgrpo_cli.objective:gmpo_loss",
-        "gspo": "maskgrpo_cli.objective:gspo_loss",
+        "grpo": "maskgrpo_cli.objective:GRPO",
+        "gmpo": "maskgrpo_cli.objective:GMPO",
+        "gspo": "maskgrpo_cli.objective:GSPO",
+    },
+    "modality": {
+        "text": "maskgrpo_cli.modalities.text:TextModality",
     },
     "model": {
         "llada": "maskgrpo_cli.models.llada:LLaDAModelLM",

@@ -1,4 +1,4 @@
-"""The model as a sampler sees it: logits at asked positions, with guidance."""
+"""The model as a sampler and an estimator see it: canvases in, logits at asked positions out."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from torch import Tensor, nn
 from maskgrpo_cli.types import Canvas, Vocabulary
 
 
-def unconditional_ids(canvas: Canvas) -> Tensor:
-    """[B, S] the canvas without its condition: the unconditional prompt, the response as it stands."""
-    ids = canvas.unconditional.ids.clone()
+def model_inputs(canvas: Canvas, positions: Tensor, guidance: float) -> dict:
+    """Keyword arguments of a denoiser for a canvas; with guidance, its unconditional rows follow the others."""
+    if not guidance:
+        return {"input_ids": canvas.ids, "attention_mask": canvas.attention_mask, "positions": positions}
+    without = canvas.unconditional
+    ids = without.ids.clone()
     ids[:, canvas.start : canvas.start + canvas.length] = canvas.response
-    return ids
-
-
-def joined_masks(canvas: Canvas) -> Tensor | None:
-    """[2B, S] attention masks of the conditional rows, then the unconditional ones; None where nothing is padded."""
-    masks = (canvas.attention_mask, canvas.unconditional.attention_mask)
-    if masks[0] is None and masks[1] is None:
-        return None
-    return torch.cat([torch.ones_like(canvas.ids, dtype=torch.bool) if mask is None else mask for mask in masks])
+    masks = None
+    if canvas.attention_mask is not None or without.attention_mask is not None:
+        full = torch.ones_like(canvas.ids, dtype=torch.bool)
+        masks = torch.cat([
+            full if mask is None else mask for mask in (canvas.attention_mask, without.attention_mask)
+        ])
+    return {
+        "input_ids": torch.cat([canvas.ids, ids]), "attention_mask": masks,
+        "positions": positions.repeat(2, 1), "guidance": guidance,
+    }
 
 
 class Denoiser:
-    """Calls a model for logits over a vocabulary slice.
-
-    With `guidance` w > 0 conditional and unconditional rows go through in one batch, and
-    l = u + (w + 1)(c - u).
-    """
+    """Calls a model for logits over a vocabulary slice, with guidance in one batched forward pass."""
 
     def __init__(self, model: nn.Module, vocabulary: Vocabulary, guidance: float = 0.0):
         self.model, self.guidance = model, guidance
@@ -37,14 +37,10 @@ class Denoiser:
     @torch.no_grad()
     def __call__(self, canvas: Canvas, positions: Tensor) -> Tensor:
         """Logits [B, M, V] at `positions` [B, M]."""
-        if not self.guidance:
-            return self.model(
-                input_ids=canvas.ids, attention_mask=canvas.attention_mask, positions=positions, vocab=self.vocab
-            ).logits
-        conditional, unconditional = self.model(
-            input_ids=torch.cat([canvas.ids, unconditional_ids(canvas)]),
-            attention_mask=joined_masks(canvas),
-            positions=positions.repeat(2, 1),
-            vocab=self.vocab,
-        ).logits.chunk(2)
-        return unconditional + (self.guidance + 1) * (conditional - unconditional)
+        return self.model(**model_inputs(canvas, positions, self.guidance), vocab=self.vocab).logits
+
+    def log_probs(self, canvas: Canvas, positions: Tensor, targets: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and entropies [B, M] of `targets` [B, M]; gradients flow if they are enabled."""
+        inputs = model_inputs(canvas, positions, self.guidance)
+        output = self.model(**inputs, targets=targets, vocab=self.vocab, logit_chunk=chunk)
+        return output.log_probs, output.entropy

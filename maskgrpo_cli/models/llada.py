@@ -219,6 +219,7 @@ class LLaDAModelLM(PreTrainedModel):
         positions: Tensor | None = None,
         targets: Tensor | None = None,
         vocab: tuple[int, int] | None = None,
+        guidance: float = 0.0,
         logit_chunk: int = 1024,
         output_hidden_states: bool = False,
     ) -> DenoiserOutput:
@@ -231,10 +232,15 @@ class LLaDAModelLM(PreTrainedModel):
             targets: [B, M] ids; with them only their log-probabilities [B, M] and the entropies [B, M] come
                 back, computed `logit_chunk` positions at a time, so that full logits never exist at once.
             vocab: (first, last) rows of the head that make up the vocabulary; targets are absolute ids.
+            guidance: w > 0 reads the batch as B conditional rows followed by their B unconditional ones, and
+                answers for B rows with l = u + (w + 1)(c - u). The head is linear, so this is done before it.
             logit_chunk: positions whose logits are held at once.
             output_hidden_states: also return the stream after the embedding and each block.
         """
         hidden, streams = self.model(input_ids, attention_mask, positions, trace=output_hidden_states)
+        if guidance:
+            conditional, unconditional = hidden.chunk(2)
+            hidden = unconditional + (guidance + 1) * (conditional - unconditional)
         weight = self.model.transformer["ff_out"].weight
         first, last = vocab or (0, weight.shape[0])
         if targets is None:

@@ -1,0 +1,1 @@
+"""The engine: puts the stages together by name, and runs them."""

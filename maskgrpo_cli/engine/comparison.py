@@ -1,0 +1,114 @@
+"""Evaluations of a run: the curve while it trains, and the comparison of before and after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskgrpo_cli.engine import data
+from maskgrpo_cli.engine.evaluator import Judged, evaluate, evaluation_sampler, tally
+from maskgrpo_cli.engine.policy import Policy
+from maskgrpo_cli.engine.scoring import Rewards
+from maskgrpo_cli.engine.session import Session
+from maskgrpo_cli.types import Task
+
+Results = dict[float, list[Judged]]  # by temperature
+SOLVED_SHOWN = 3
+BEFORE = "before.json"
+
+
+def name_of(temperature: float) -> str:
+    """How a temperature's accuracy is called."""
+    return "greedy accuracy" if temperature == 0 else f"accuracy at T={temperature:g}"
+
+
+class Evaluations:
+    """The validation problems of the curve and the test problems of before and after."""
+
+    def __init__(self, session: Session, policy: Policy, task: Task):
+        config = session.config
+        self.session, self.policy, self.task = session, policy, task
+        self.settings = config.evaluation
+        self.sampler = evaluation_sampler(config)
+        self.rewards = Rewards(data.reward_weights(config, task), session.reporter.warn)
+        self._validation = self._load("validation", self.settings.limit) if self.settings.every else []
+        self._test = self._load("test", self.settings.final_limit) if self.settings.final_limit else []
+
+    def _load(self, split: str, limit: int):
+        return data.load_problems(self.session.config, self.task, split, limit=limit, data=self.settings.data)
+
+    def due(self, step: int, steps: int) -> bool:
+        """Whether the curve gets a point after `step`."""
+        return bool(self.settings.every) and (step % self.settings.every == 0 or step == steps)
+
+    def curve(self) -> dict[str, float]:
+        """Accuracy and reward on the validation problems: the first temperature's under `eval/accuracy`."""
+        row = {}
+        for place, temperature in enumerate(self.settings.temperatures):
+            result = tally(self._run(self._validation, temperature, "evaluate"))
+            suffix = "" if place == 0 else f"@{temperature:g}"
+            row |= {f"eval/accuracy{suffix}": result["accuracy"], f"eval/reward{suffix}": result["reward"]}
+            for style, seen in result["styles"].items() if place == 0 else ():
+                row |= {f"eval/style/{style}": seen["share"], f"eval/style/{style}_accuracy": seen["accuracy"]}
+        return row
+
+    def before(self, skip: bool, resumed: bool) -> Results:
+        """The test problems under the policy as it starts; a resumed run reads what it found then."""
+        keep = Path(self.session.config.output_dir) / "evaluations" / BEFORE
+        if resumed and keep.is_file():
+            return {float(key): [Judged(**row) for row in rows] for key, rows in json.loads(keep.read_text()).items()}
+        if skip:
+            return {}
+        results = self.final()
+        if self.session.run and results:
+            keep.parent.mkdir(exist_ok=True)
+            keep.write_text(json.dumps({key: [vars(item) for item in rows] for key, rows in results.items()}))
+        for temperature, judged in results.items():
+            self.session.reporter.say(f"before training: {describe(name_of(temperature), judged)}")
+        return results
+
+    def final(self) -> Results:
+        """The test problems at every temperature."""
+        if not self._test:
+            return {}
+        return {t: self._run(self._test, t, "test") for t in self.settings.temperatures}
+
+    def _run(self, problems, temperature: float, phase: str) -> list[Judged]:
+        return evaluate(
+            self.policy, self.task, problems, self.sampler.model_copy(update={"temperature": temperature}),
+            seed=self.session.config.seed, rewards=self.rewards, progress=self.session.progress(phase),
+        )
+
+    def compare(self, before: Results, after: Results) -> dict:
+        """The part of summary.json that says what changed, and three problems solved now that were not before."""
+        evaluations, styles = [], []
+        for place, (temperature, judged) in enumerate(after.items()):
+            then, now = before.get(temperature), tally(judged)
+            past = tally(then) if then else None
+            evaluations.append({"name": name_of(temperature), "before": past, "after": now})
+            if place == 0:
+                names = sorted({*now["styles"], *(past["styles"] if past else ())})
+                styles = [
+                    {"name": name, "before": past["styles"].get(name) if past else None,
+                     "after": now["styles"].get(name)} for name in names
+                ]
+        first = next(iter(after), None)
+        solved = solved_now(before.get(first, ()), after.get(first, ()))
+        return {"evaluations": evaluations, "styles": styles, "solved_now": solved}
+
+
+def describe(name: str, judged: Sequence[Judged]) -> str:
+    """One line on an evaluation."""
+    result = tally(judged)
+    low, high = result["interval"]
+    return f"{name} {result['accuracy']:.1%} ({result['correct']}/{result['total']}, 95 % {low:.1%} to {high:.1%})"
+
+
+def solved_now(before: Sequence[Judged], after: Sequence[Judged]) -> list[dict]:
+    """Up to three problems that are right now and were wrong before."""
+    wrong = {item.id: item for item in before if not item.correct}
+    return [
+        {"prompt": item.prompt, "before": wrong[item.id].completion, "after": item.completion, "answer": item.answer}
+        for item in after if item.correct and item.id in wrong
+    ][:SOLVED_SHOWN]

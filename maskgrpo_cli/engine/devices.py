@@ -1,0 +1,63 @@
+"""Which device and arithmetic a run uses, and the processes it has (accelerate)."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import TORCH_DISTRIBUTED_OPERATION_TYPES
+
+from maskgrpo_cli.config.schema import Config
+from maskgrpo_cli.errors import UserError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def check_device(device: str) -> None:
+    """Raises UserError when a device is asked for that this machine does not have."""
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if device in available and not available[device]():
+        raise UserError(f"device '{device}' is not available here; write --device cpu, or auto to take what there is")
+
+
+def make_accelerator(config: Config, directory: str | None = None) -> Accelerator:
+    """The accelerator of a run: device, bfloat16 autocast, processes and tracker.
+
+    Raises:
+        UserError: the device is missing, or the tracker is not installed.
+    """
+    check_device(config.device)
+    try:
+        return Accelerator(
+            cpu=config.device == "cpu",
+            mixed_precision="bf16" if config.dtype == "bfloat16" else "no",
+            log_with=config.tracker,
+            project_dir=directory,
+            step_scheduler_with_optimizer=False,
+        )
+    except (ImportError, ValueError) as error:
+        if config.tracker:
+            raise UserError(
+                f"tracker '{config.tracker}' cannot be used: {error}\n  pip install 'maskgrpo[{config.tracker}]'"
+            ) from error
+        raise
+
+
+def total(accelerator: Accelerator, values: torch.Tensor) -> torch.Tensor:
+    """Elementwise sum over the processes."""
+    return accelerator.reduce(values.to(accelerator.device), "sum").cpu()
+
+
+def gather_rows(accelerator: Accelerator, rows: list) -> list:
+    """The rows of all processes, in the order of the processes."""
+    if accelerator.distributed_type not in TORCH_DISTRIBUTED_OPERATION_TYPES:
+        return rows
+    gathered = [None] * accelerator.num_processes
+    torch.distributed.all_gather_object(gathered, rows)
+    return [row for part in gathered for row in part]
+
+
+def share(accelerator: Accelerator, count: int) -> range:
+    """The consecutive part of `count` items that this process works on."""
+    first = count * accelerator.process_index // accelerator.num_processes
+    last = count * (accelerator.process_index + 1) // accelerator.num_processes
+    return range(first, last)

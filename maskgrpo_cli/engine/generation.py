@@ -1,0 +1,66 @@
+"""From prompts to completions: a sampler run over batches."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from maskgrpo_cli import registry
+from maskgrpo_cli.config.schema import SamplerConfig
+from maskgrpo_cli.engine.policy import Policy
+from maskgrpo_cli.noise import Noise
+from maskgrpo_cli.types import Observe
+
+Progress = Callable[[int, int], None]
+
+
+def sampler_options(settings: SamplerConfig) -> tuple[Callable, dict]:
+    """The sampler and those of the settings that it takes."""
+    sampler = registry.resolve("sampler", settings.name)
+    taken = inspect.signature(sampler).parameters
+    options = settings.model_dump(
+        include={"steps", "block_length", "temperature", "schedule", "stop_at_end"}
+    )
+    return sampler, {key: value for key, value in options.items() if key in taken}
+
+
+def generate(
+    policy: Policy, prompts: Sequence[Sequence[int]], settings: SamplerConfig, noise: Noise,
+    progress: Progress | None = None, observe: Observe | None = None,
+) -> Tensor:
+    """Complete prompts (token ids), `batch_size` at a time.
+
+    Args:
+        noise: the draws of these prompts, one sample each; a completion depends on its own draws only.
+        progress: called with (denoising steps done, all of them) over all batches.
+        observe: called by the sampler after each step of each batch.
+
+    Returns:
+        [N, L] responses on the CPU.
+    """
+    sampler, options = sampler_options(settings)
+    denoise = policy.denoiser(settings.guidance)
+    batches = range(0, len(prompts), settings.batch_size)
+    responses = []
+    for number, start in enumerate(batches):
+        rows = range(start, min(start + settings.batch_size, len(prompts)))
+        canvas = policy.modality.canvas([prompts[row] for row in rows], settings.length)
+
+        def step(done: int, steps: int, response: Tensor, number: int = number) -> None:
+            if progress:
+                progress(number * steps + done + 1, len(batches) * steps)
+            if observe:
+                observe(done, steps, response)
+
+        if not settings.guidance:
+            canvas.unconditional = None
+        responses.append(
+            sampler(
+                denoise, canvas.to(policy.accelerator.device), policy.modality.vocabulary, noise.rows(rows),
+                observe=step if progress or observe else None, **options,
+            ).cpu()
+        )
+    return torch.cat(responses) if responses else torch.zeros(0, settings.length, dtype=torch.int64)

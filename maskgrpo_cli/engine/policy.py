@@ -1,0 +1,202 @@
+"""The policy: a model that is trained or sampled, with its modality and its reference."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from maskgrpo_cli import registry
+from maskgrpo_cli.config.schema import Architecture, Config, LoraConfig
+from maskgrpo_cli.engine.devices import DTYPES
+from maskgrpo_cli.errors import UserError
+from maskgrpo_cli.models import adapters
+from maskgrpo_cli.models.denoiser import Denoiser
+from maskgrpo_cli.models.loading import load_tokenizer, load_weights, locate, read_config
+
+ADAPTER, MODEL = "adapter", "model"
+
+
+class Policy:
+    """A denoiser with its modality.
+
+    `model` is what forward passes go through (prepared by accelerate); `plain` is the same model unwrapped.
+    """
+
+    def __init__(self, model: nn.Module, modality, accelerator: Accelerator, base: str):
+        self.plain, self.model = model, model
+        self.modality, self.accelerator, self.base = modality, accelerator, base
+        self._reference: nn.Module | None = None
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters that are trained."""
+        return [parameter for parameter in self.plain.parameters() if parameter.requires_grad]
+
+    def is_adapter(self) -> bool:
+        """Whether a LoRA adapter is what is trained."""
+        return adapters.is_lora(self.plain)
+
+    def has_dropout(self) -> bool:
+        """Whether training mode would change a forward pass."""
+        return any(isinstance(module, nn.Dropout) and module.p > 0 for module in self.plain.modules())
+
+    def denoiser(self, guidance: float = 0.0) -> Denoiser:
+        """The policy as samplers and estimators call it."""
+        return Denoiser(self.model, self.modality.vocabulary, guidance)
+
+    # --- the reference ---------------------------------------------------------------------------
+
+    def keep_reference(self, synced: bool) -> None:
+        """Freeze what the policy is now: the base behind an adapter, a second adapter if `synced`, or a copy."""
+        if not self.is_adapter():
+            frozen = copy.deepcopy(self.plain).requires_grad_(False).eval()
+            self._reference = self.accelerator.prepare_model(frozen, evaluation_mode=True)
+        elif synced:
+            adapters.copy_policy_to_reference(self.plain)
+
+    def sync_reference(self) -> None:
+        """Copy the policy's present weights into the reference."""
+        if self._reference is None:
+            adapters.copy_policy_to_reference(self.plain)
+        else:
+            frozen = self.accelerator.unwrap_model(self._reference)
+            frozen.load_state_dict(self.plain.state_dict())
+
+    @contextlib.contextmanager
+    def reference(self, guidance: float = 0.0):
+        """A denoiser that answers as the reference does, while the context lasts."""
+        if self._reference is not None:
+            yield Denoiser(self._reference, self.modality.vocabulary, guidance)
+        else:
+            with adapters.as_reference(self.plain):
+                yield self.denoiser(guidance)
+
+    def reference_state(self) -> dict[str, torch.Tensor] | None:
+        """What must be saved to have the reference again; None where the base model is enough."""
+        if self._reference is not None:
+            return self.accelerator.unwrap_model(self._reference).state_dict()
+        marker = f".{adapters.REFERENCE}."
+        return {name: value for name, value in self.plain.state_dict().items() if marker in name} or None
+
+    def restore_reference(self, state: dict[str, torch.Tensor] | None) -> None:
+        """Put back what `reference_state` gave."""
+        if state:
+            target = self.plain if self._reference is None else self.accelerator.unwrap_model(self._reference)
+            target.load_state_dict(state, strict=False)
+
+    # --- saving ----------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """Write weights (or the adapter) and tokenizer below `folder`, in the layouts that others read."""
+        model = self.accelerator.unwrap_model(self.model)
+        if adapters.is_lora(model):
+            model.save_pretrained(folder / ADAPTER, selected_adapters=[adapters.POLICY])
+        else:
+            model.save_pretrained(folder / MODEL)
+            self.modality.tokenizer.save_pretrained(folder / MODEL)
+
+    def restore(self, folder: Path) -> None:
+        """Read back what `save` wrote, into this model."""
+        from safetensors.torch import load_file
+
+        if self.is_adapter():
+            from peft import set_peft_model_state_dict
+
+            set_peft_model_state_dict(self.plain, load_file(folder / ADAPTER / "adapter_model.safetensors"))
+        else:
+            shards = sorted((folder / MODEL).glob("*.safetensors"))
+            self.plain.load_state_dict({k: v for shard in shards for k, v in load_file(shard).items()})
+
+    def save_merged(self, folder: Path) -> None:
+        """Write a plain model with the adapter merged into its weights."""
+        merged = adapters.merge(copy.deepcopy(self.accelerator.unwrap_model(self.model)))
+        merged.save_pretrained(folder)
+        self.modality.tokenizer.save_pretrained(folder)
+
+
+def load_policy(config: Config, accelerator: Accelerator, *, trained: bool, modality: str = "text") -> Policy:
+    """The policy that a config names, on the accelerator's device and not yet prepared for training.
+
+    Trained weights are float32; frozen ones have the config's dtype.
+    """
+    settings = config.model
+    path, adapter = run_adapter(settings.path, settings.adapter)
+    folder = locate(path, revision=settings.revision, offline=config.offline)
+    frozen = not trained or settings.lora is not None or adapter is not None
+    model = load_weights(model_class(folder), folder, DTYPES[config.dtype] if frozen else torch.float32)
+    if adapter:
+        model = adapters.load_lora(model, adapter, trainable=trained)
+    elif trained and settings.lora:
+        with seeded(config.seed):
+            model = lora(model, settings.lora)
+    if settings.gradient_checkpointing and trained:
+        base = model.get_base_model() if adapters.is_lora(model) else model
+        base.gradient_checkpointing_enable()
+    tokenizer = load_tokenizer(folder)
+    return _assemble(model, tokenizer, modality, accelerator, path)
+
+
+def new_policy(
+    architecture: Architecture, pieces: list[str], seed: int, accelerator: Accelerator, modality: str = "text"
+) -> Policy:
+    """A LLaDA-shaped policy with fresh weights and a tokenizer made of a task's word pieces."""
+    from maskgrpo_cli.models.llada import LLaDAConfig, LLaDAModelLM
+    from maskgrpo_cli.models.tokenizer import build_tokenizer
+
+    tokenizer = build_tokenizer(pieces)
+    config = LLaDAConfig(
+        **architecture.model_dump(), vocab_size=len(tokenizer), mask_token_id=tokenizer.mask_token_id,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )
+    with seeded(seed):
+        model = LLaDAModelLM(config)
+    return _assemble(model.eval(), tokenizer, modality, accelerator, "new")
+
+
+def _assemble(model: nn.Module, tokenizer, modality: str, accelerator: Accelerator, base: str) -> Policy:
+    config = model.config
+    kind = registry.resolve("modality", modality)
+    text = kind(tokenizer, config.mask_token_id, config.embedding_size)
+    return Policy(model.to(accelerator.device), text, accelerator, base)
+
+
+def run_adapter(path: str, adapter: str | None) -> tuple[str, str | None]:
+    """Base and adapter of a run directory whose result is an adapter; other paths as they are."""
+    from maskgrpo_cli import config as recipes
+
+    folder = Path(path).expanduser()
+    if adapter or (folder / MODEL).exists() or not (folder / ADAPTER / "adapter_config.json").is_file():
+        return path, adapter
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"model '{path}': an adapter without its base; write --model BASE --adapter {path}/{ADAPTER}")
+    return recipes.load(str(folder / "config.yaml")).model.path, str(folder / ADAPTER)
+
+
+def model_class(folder: Path) -> type:
+    """The class for config.json's model_type; raises UserError for a family that is unknown."""
+    family = read_config(folder).get("model_type", "")
+    if family not in registry.names("model"):
+        known = ", ".join(registry.names("model"))
+        raise UserError(f"model '{folder}': model_type '{family}' is not supported; supported: {known}")
+    return registry.resolve("model", family)
+
+
+def lora(model: nn.Module, settings: LoraConfig) -> nn.Module:
+    """The model with a fresh adapter."""
+    return adapters.add_lora(
+        model, rank=settings.rank, alpha=settings.alpha, dropout=settings.dropout, targets=settings.targets
+    )
+
+
+@contextlib.contextmanager
+def seeded(seed: int):
+    """Library code that draws from torch's global generator is given a seed, and the generator's state is restored."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+

@@ -1,0 +1,33 @@
+"""What every part of a run shares: its config, processes, directory, voice and interruptions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelerate import Accelerator
+
+from maskgrpo_cli.config.schema import Config
+from maskgrpo_cli.engine.generation import Progress
+from maskgrpo_cli.engine.interrupts import Interrupts
+from maskgrpo_cli.engine.reporting.display import Reporter
+from maskgrpo_cli.engine.reporting.run_directory import RunDirectory
+
+
+@dataclass
+class Session:
+    """One run in one process. Only the main process has a directory."""
+
+    config: Config
+    accelerator: Accelerator
+    run: RunDirectory | None
+    reporter: Reporter
+    interrupts: Interrupts
+
+    def progress(self, phase: str) -> Progress:
+        """A callback for a phase of work, which is also where an interruption is obeyed."""
+
+        def report(done: int, of: int) -> None:
+            self.interrupts.check()
+            self.reporter.phase(phase, done, of)
+
+        return report
