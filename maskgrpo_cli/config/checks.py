@@ -22,17 +22,20 @@ PUBLISHED_TARGETS = {"o_proj": "attn_out", "gate_proj": "ff_proj", "down_proj": 
 
 @dataclass(frozen=True)
 class Check:
-    """One rule: the keys that it reads, the commands it matters to (none: all), and the finding."""
+    """One rule: the keys that it reads, the finding, and the commands it matters to.
+
+    Without commands it always matters; None stands for a recipe that is checked for no command in particular.
+    """
 
     keys: tuple[str, ...]
     find: Callable[[Config], Found]
-    commands: tuple[str, ...] = ()
+    commands: tuple[str | None, ...] = ()
 
 
 CHECKS: list[Check] = []
 
 
-def check(*keys: str, commands: tuple[str, ...] = ()):
+def check(*keys: str, commands: tuple[str | None, ...] = ()):
     """Registers a rule over `keys`."""
 
     def register(find):
@@ -43,10 +46,10 @@ def check(*keys: str, commands: tuple[str, ...] = ()):
 
 
 def run(config: Config, command: str | None, wrong: list, origins: Mapping[tuple, str]) -> list[Mistake]:
-    """All findings of the rules that matter to `command` (None: of all), less those over wrong keys."""
+    """All findings of the rules that matter to `command`, less those over keys that are wrong already."""
     mistakes = []
     for rule in CHECKS:
-        if rule.commands and command is not None and command not in rule.commands:
+        if rule.commands and command not in rule.commands:
             continue
         if any(_overlap(tuple(key.split(".")), path) for key in rule.keys for path in wrong):
             continue
@@ -190,7 +193,7 @@ def _reference(config: Config) -> Found:
         yield "grpo.objective.sync_ref_steps", objective.sync_ref_steps, advice, None
 
 
-@check("task.rewards", commands=("grpo",))
+@check("task.rewards", commands=("grpo", None))
 def _something_to_learn(config: Config) -> Found:
     rewards = config.task.rewards
     if rewards is not None and not any(rewards.values()):

@@ -27,8 +27,7 @@ def load(
     """The config of a bundled recipe, a YAML file or a run directory, with overrides laid over it in order.
 
     `overrides` is `{"grpo.steps": 3}`, or a list of `"grpo.steps=3"` and Override objects. `command` (sft,
-    grpo, sample, eval) leaves out the checks that only others need; None makes all of them. Raises
-    UserError that lists all mistakes at once.
+    grpo, sample, eval) adds the checks that only it needs. Raises UserError that lists all mistakes at once.
     """
     path = recipes.find(recipe)
     config, mistakes = check(yaml_file.read(path), overrides, command)
