@@ -1,0 +1,65 @@
+"""Reading the answer out of a completion: boxes, tags, hash marks. No text makes anything here raise."""
+
+from __future__ import annotations
+
+import re
+
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # takes an escaped brace whole, so that it counts for nothing
+
+
+def last_boxed(text: str) -> str | None:
+    """The content of the last `\\boxed{...}`, braces balanced; None without one or when it is never closed.
+
+    `\\boxed 7` holds what follows up to the next `$` or the end of the line. Of nested boxes the last counts.
+    """
+    start = text.rfind("\\boxed")
+    if start < 0:
+        return None
+    rest = text[start + len("\\boxed") :]
+    if rest.startswith("{"):
+        return _braced(rest)
+    if not rest[:1].isspace():
+        return None
+    opened = rest.lstrip()
+    if opened.startswith("{"):
+        return _braced(opened)
+    return re.split(r"[$\n]", opened, maxsplit=1)[0].strip() or None
+
+
+def _braced(text: str) -> str | None:
+    """What stands between the brace that `text` starts with and the one that closes it."""
+    depth = 0
+    for mark in _BRACE.finditer(text):
+        depth += {"{": 1, "}": -1}.get(mark.group(), 0)
+        if depth == 0 and mark.group() == "}":
+            return text[1 : mark.start()]
+    return None
+
+
+def tagged(text: str, tag: str) -> str | None:
+    """The content of the last closed `<tag>...</tag>`, without space at its ends; None without one."""
+    end = text.rfind(f"</{tag}>")
+    start = text.rfind(f"<{tag}>", 0, max(end, 0))
+    return text[start + len(tag) + 2 : end].strip() if end >= 0 and start >= 0 else None
+
+
+def hash_answer(text: str) -> str | None:
+    """GSM8K's reference answer: what follows the first `####` up to a further one; None without one."""
+    parts = text.split("####")
+    return parts[1].strip() if len(parts) > 1 else None
+
+
+def reasoning_of(completion: str) -> str | None:
+    """The reasoning of a completion of the shape `<reasoning>...</reasoning>...\\boxed{...}`, else None.
+
+    Exact: each tag once, the box behind the reasoning and closed, and nothing in front of the first tag.
+    """
+    head, opened, rest = completion.partition("<reasoning>")
+    reasoning, closed, answer = rest.partition("</reasoning>")
+    if head.strip() or not opened or not closed:
+        return None
+    if any(tag in part for tag in ("<reasoning>", "</reasoning>") for part in (reasoning, answer)):
+        return None
+    if "\\boxed" in reasoning or answer.count("\\boxed") != 1 or last_boxed(answer) is None:
+        return None
+    return reasoning.strip()

@@ -1,0 +1,117 @@
+"""A task whose problems are the rows of a table: a file of the user's, or a data set of the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from maskgrpo_cli.errors import UserError
+from maskgrpo_cli.tasks.files import is_file, read_rows
+from maskgrpo_cli.tasks.hub import Hub, read_hub, splits_of
+from maskgrpo_cli.types import Problem, Verdict
+
+Row = Mapping[str, Any]
+
+VALIDATION_SHARE = 0.05  # of a training set whose source has no validation split
+
+
+@dataclass(frozen=True)
+class TableTask:
+    """Prompt, reference and verdict of a task over rows; see `maskgrpo_cli.types.Task`.
+
+    `needed` maps each column of the task to the other names that published data give it; `build` makes of a
+    row with the task's column names the user's message and the columns that rewards see; `verdict` judges a
+    completion by those columns.
+    """
+
+    name: str
+    rewards: Mapping[str, float]
+    needed: Mapping[str, tuple[str, ...]]
+    build: Callable[[Row], tuple[str, dict[str, Any]]]
+    verdict: Callable[[str, Mapping[str, Any]], Verdict]
+    hub: Hub | None = None
+    optional: tuple[str, ...] = field(default=())  # columns passed on where the data have them
+
+    def load(
+        self, data: str | None, split: str, *, columns: Mapping[str, str] | None = None,
+        limit: int | None = None, offline: bool = False, seed: int = 0,
+    ) -> list[Problem]:
+        """The first `limit` problems of a split, in the order of the source (`seed` changes nothing here).
+
+        A file is taken whole, whatever `split` says. A hub data set without a `validation` split lends a
+        twentieth of its training rows, chosen by a hash of their content, which `train` then leaves out.
+        Raises UserError for missing files, columns or network, unreadable rows and empty data.
+        """
+        where, rows = self._rows(data, split, offline)
+        rows = rows[:limit] if limit is not None else rows
+        names = self._names(where, rows, columns or {})
+        problems = []
+        for number, row in enumerate(rows, start=1):
+            problems.append(self._problem(f"{where}, row {number}", f"{split}-{number - 1}", row, names))
+        if not problems:
+            raise UserError(f"{where} holds no problems for the task {self.name}")
+        return problems
+
+    def judge(self, completion: str, problem: Problem) -> Verdict:
+        """The evaluation verdict on one completion."""
+        return self.verdict(completion, problem.columns)
+
+    def style(self, completion: str) -> str | None:
+        """None: this task tells no styles apart."""
+        return None
+
+    def _rows(self, data: str | None, split: str, offline: bool) -> tuple[str, list[dict[str, Any]]]:
+        if data is not None and is_file(data):
+            return data, read_rows(data)
+        if data is None and self.hub is None:
+            raise UserError(
+                f"the task {self.name} has no data set of its own: pass a file with columns "
+                f"{', '.join(self.needed)} as --data FILE, or set task.data in the recipe"
+            )
+        hub = self.hub if data is None or (self.hub and data == self.hub.repository) else Hub(data or "")
+        have = splits_of(hub, self.name, offline)
+        if split in have:
+            rows = read_hub(hub, split, self.name, offline)
+            borrowed = split == "train" and "validation" not in have
+            return hub.repository, [row for row in rows if not _lent(row)] if borrowed else rows
+        if split == "validation" and "train" in have:
+            return hub.repository, [row for row in read_hub(hub, "train", self.name, offline) if _lent(row)]
+        raise UserError(f"{hub.repository} has no split '{split}'; it has: {', '.join(have)}")
+
+    def _names(self, where: str, rows: list[dict[str, Any]], columns: Mapping[str, str]) -> dict[str, str]:
+        """The task's column -> the column of these rows: by the user's mapping, by name or by an alias."""
+        found = list(rows[0]) if rows else []
+        allowed = [*self.needed, *self.optional]
+        for column in columns:
+            if column not in allowed:
+                raise UserError(f"task.columns.{column}: the task {self.name} has no such column; "
+                                f"its columns: {', '.join(allowed)}")
+        names = {}
+        for column in allowed if rows else ():
+            candidates = [columns[column]] if column in columns else [column, *self.needed.get(column, ())]
+            name = next((name for name in candidates if name in found), None)
+            if name is not None:
+                names[column] = name
+            elif column in self.needed or column in columns:
+                raise UserError(
+                    f"{where} has no column '{candidates[0]}', which the task {self.name} needs; it has: "
+                    f"{', '.join(found)}\n  name it in the recipe, task.columns: {{{column}: YOUR COLUMN}}"
+                )
+        return names
+
+    def _problem(self, where: str, key: str, row: Row, names: Mapping[str, str]) -> Problem:
+        try:
+            message, columns = self.build({column: row[name] for column, name in names.items()})
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{where}: cannot be read as a problem of {self.name}: {error}") from error
+        return Problem(f"{self.name}-{key}", ({"role": "user", "content": message},), columns)
+
+
+def _lent(row: Row) -> bool:
+    """Whether a training row serves as validation; equal rows always fall on the same side."""
+    content = json.dumps(row, sort_keys=True, ensure_ascii=False, default=str).encode()
+    place = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big") / 2**64
+    return place < VALIDATION_SHARE
