@@ -193,8 +193,14 @@ class LLaDAModelLM(PreTrainedModel):
         elif isinstance(module, RMSNorm):
             nn.init.ones_(module.weight)
 
-    def _set_gradient_checkpointing(self, enable: bool = True, gradient_checkpointing_func=None) -> None:
-        self.model.gradient_checkpointing = enable
+    # transformers' own pair passes different arguments from one version to the next
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None) -> None:
+        """Keep only the streams between blocks for the backward pass; `gradient_checkpointing_kwargs` has no use here."""
+        self.model.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep every activation."""
+        self.model.gradient_checkpointing = False
 
     def get_input_embeddings(self) -> nn.Module:
         """The embedding."""
