@@ -238,6 +238,7 @@ class Config(Section):
     """A recipe."""
 
     description: str = Field("", description="One line for `maskgrpo recipes list`.")
+    next_command: str | None = Field(None, description="Shown at the end of a run: what to start next.")
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
         0, description="Fixes the run: data order, masks, noise, initial weights."
     )
