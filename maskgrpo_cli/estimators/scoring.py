@@ -46,7 +46,7 @@ def score(log_probs: LogProbs, canvas: Canvas, copies: Sequence[NoisyCopy], mask
     entropies, seen = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
     for copy in copies:
         width = max(1, int(copy.scored.sum(-1).max()))
-        columns = copy.scored.int().argsort(-1, descending=True, stable=True)[:, :width]
+        columns = copy.scored.int().argsort(dim=-1, descending=True, stable=True)[:, :width]
         weight, counted = copy.weight.gather(1, columns).to(device), copy.scored.gather(1, columns).to(device)
         columns = columns.to(device)
         positions, targets = canvas.start + columns, canvas.response.gather(1, columns)

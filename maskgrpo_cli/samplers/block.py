@@ -51,7 +51,7 @@ def low_confidence(
         for step in range(block_steps):
             quota, width = quotas[:, step], max(left)
             if width and int(quota.max()):
-                columns = masked.int().argsort(-1, descending=True, stable=True)[:, :width]
+                columns = masked.int().argsort(dim=-1, descending=True, stable=True)[:, :width]
                 logits = exclude(denoise(current, current.start + first + columns), forbidden)
                 draws = None
                 if uniform is not None:
@@ -60,7 +60,7 @@ def low_confidence(
                 tokens = draw_tokens(logits, temperature, draws)
                 confidence = logits.gather(-1, tokens[..., None]).squeeze(-1) - logits.logsumexp(-1)
                 confidence = confidence.masked_fill(~masked.gather(1, columns), -torch.inf)
-                chosen = confidence.argsort(-1, descending=True, stable=True)[:, : int(quota.max())]
+                chosen = confidence.argsort(dim=-1, descending=True, stable=True)[:, : int(quota.max())]
                 allowed = torch.arange(chosen.shape[1])[None] < quota[:, None]
                 places, tokens = columns.gather(1, chosen), tokens.gather(1, chosen) + vocabulary.first
                 allowed = allowed.to(device)

@@ -75,7 +75,7 @@ def reveal(
         due = plan[rows] == step
         width = int(due.sum(-1).max()) if len(rows) else 0
         if width:
-            columns = due.int().argsort(-1, descending=True, stable=True)[:, :width]
+            columns = due.int().argsort(dim=-1, descending=True, stable=True)[:, :width]
             wanted = due.gather(1, columns).to(device)
             draws = uniform[rows].gather(1, columns).to(device)
             columns = columns.to(device)

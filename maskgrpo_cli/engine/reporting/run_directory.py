@@ -55,6 +55,15 @@ class RunDirectory:
         """Append the metrics of one optimiser step; NaN and infinities become null."""
         self._append("metrics.jsonl", to_json(row) + "\n")
 
+    def rewind(self, step: int) -> None:
+        """Take back the metrics of steps after `step`, which a resumed run takes again."""
+        path = self.path / "metrics.jsonl"
+        if path.is_file():
+            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+            partial = path.with_suffix(".tmp")
+            partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            os.replace(partial, path)
+
     def completions(self, rows: list[dict[str, Any]]) -> None:
         """Append completions, one object per line."""
         self._append("completions.jsonl", "".join(to_json(row) + "\n" for row in rows))
@@ -87,6 +96,14 @@ class RunDirectory:
                 file.write(text)
         except OSError as error:
             raise RunFailed(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of metrics; infinite for one that a crash cut short."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return float("inf")
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
