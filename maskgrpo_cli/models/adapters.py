@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from maskgrpo_cli.errors import UserError
@@ -73,7 +74,8 @@ def merge(model: nn.Module) -> nn.Module:
 def copy_policy_to_reference(model: nn.Module) -> None:
     """Make, or refresh, a second frozen adapter that holds the policy's present weights."""
     if REFERENCE not in model.peft_config:
-        model.add_adapter(REFERENCE, model.peft_config[POLICY])
+        with torch.random.fork_rng(devices=[]):  # peft draws first weights, which are overwritten below
+            model.add_adapter(REFERENCE, model.peft_config[POLICY])
         model.set_adapter(POLICY)
     weights = dict(model.named_parameters())
     for name, parameter in weights.items():

@@ -195,7 +195,7 @@ class LLaDAModelLM(PreTrainedModel):
 
     # transformers' own pair passes different arguments from one version to the next
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None) -> None:
-        """Keep only the streams between blocks for the backward pass; `gradient_checkpointing_kwargs` has no use here."""
+        """Keep only the streams between blocks for the backward pass; the argument has no use here."""
         self.model.gradient_checkpointing = True
 
     def gradient_checkpointing_disable(self) -> None:
