@@ -59,7 +59,8 @@ def imports_of(source: str, package: str) -> set[Import]:
 def modules() -> dict[str, Path]:
     """Dotted name under the package -> file."""
     return {
-        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+        for path in sorted(PACKAGE.rglob("*.py"))
     }
 
 
@@ -90,7 +91,13 @@ def f():
 """
     found = imports_of(source, "maskgrpo_cli.samplers")
     assert Import("torch.nn", True) in found and Import("transformers", False) in found
-    assert {item.part for item in found if item.part is not None} == {"registry", "", "tasks", "samplers", "types"}
+    assert {item.part for item in found if item.part is not None} == {
+        "registry",
+        "",
+        "tasks",
+        "samplers",
+        "types",
+    }
     assert Import("maskgrpo_cli.types", False) in found
 
 
@@ -129,7 +136,12 @@ def test_rule_4_only_the_engine_assembles_by_name(name):
 @pytest.mark.parametrize("name", in_part("config"))
 def test_rule_5_config_is_light(name):
     assert parts_of(name) <= {"errors", "registry", "config", ""}
-    assert not {item.module.split(".")[0] for item in heads_of(name)} & {"torch", "transformers", "numpy", "peft"}
+    assert not {item.module.split(".")[0] for item in heads_of(name)} & {
+        "torch",
+        "transformers",
+        "numpy",
+        "peft",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(COMMAND_LINE))
@@ -145,14 +157,18 @@ def test_rule_6_config_stops_at_the_engine(name):
     assert "config" not in parts_of(name)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["grpo", "--help"], ["recipes", "check", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["grpo", "--help"], ["recipes", "check", "--help"], ["--version"]]
+)
 def test_help_imports_nothing_heavy(arguments):
     script = (
         "import sys; from maskgrpo_cli.cli import main\n"
         "try: main()\n"
         f"finally: print('HEAVY', sorted(set(sys.modules) & {HEAVY!r}))"
     )
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=60
+    )
     assert done.stdout.splitlines()[-1] == "HEAVY []", done.stderr
 
 

@@ -10,13 +10,14 @@ from pydantic import ValidationError
 
 from maskgrpo_cli import __version__
 from maskgrpo_cli.config import checks, describe, overrides, recipes, yaml_file
-from maskgrpo_cli.config.mistakes import MISSING, Mistake, tell
+from maskgrpo_cli.config.mistakes import MISSING, Mistake, show, tell
 from maskgrpo_cli.config.overrides import Override
 from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.registry import nearest
 
 KeyPath = tuple  # names, and indices of lists
+Finding = tuple[KeyPath, Mistake]
 
 
 def load(
@@ -47,7 +48,10 @@ def check(
     origins = {path: f"line {line}" for path, line in document.lines.items()}
     for override in overrides.gather(given, mistakes):
         overrides.apply(tree, override, origins)
+    odd = _take_out_odd_keys(tree, (), origins, set())
+    mistakes += [mistake for _, mistake in odd]
     config, wrong = _validate(tree, origins, mistakes)
+    wrong += [path for path, _ in odd]
     mistakes += checks.run(config, command, wrong, origins)
     return config, [mistake for i, mistake in enumerate(mistakes) if mistake not in mistakes[:i]]
 
@@ -61,6 +65,22 @@ def dump(config: Config) -> str:
 def source(recipe: str, path: Path) -> str:
     """How messages name a recipe: by its name and its file, or by the file alone."""
     return f"recipe '{recipe}' ({path})" if recipe in recipes.names() else str(path)
+
+
+def _take_out_odd_keys(tree: dict, path: KeyPath, origins: dict, seen: set[int]) -> list[Finding]:
+    """Deletes the keys that are not text, such as `3:` or `yes:`, and gives the mistakes that they are."""
+    if id(tree) in seen:  # YAML's anchors can make a mapping that holds itself
+        return []
+    seen.add(id(tree))
+    found = []
+    for key in [key for key in tree if not isinstance(key, str)]:
+        advice, origin = "a key is text; put it in quotes", checks.origin(path, origins)
+        inner = (*path, show(key))
+        found.append((inner, Mistake(dotted(inner), tree.pop(key), advice, None, origin)))
+    for key, inner in tree.items():
+        if isinstance(inner, dict):
+            found += _take_out_odd_keys(inner, (*path, key), origins, seen)
+    return found
 
 
 def _validate(tree: dict, origins: dict, mistakes: list[Mistake]) -> tuple[Config, list[KeyPath]]:
@@ -77,10 +97,11 @@ def _validate(tree: dict, origins: dict, mistakes: list[Mistake]) -> tuple[Confi
             wrong.append(path)
             if mistake.hint and mistake.value is not MISSING:
                 wrong.append((*path[:-1], mistake.hint))  # what was meant has no trustworthy value either
-            _remove(tree, path)
+            if not _remove(tree, path):
+                tree.pop(path[0], None)  # never go round with the same mistake
 
 
-def _mistake(detail: Mapping, origins: dict) -> tuple[KeyPath, Mistake]:
+def _mistake(detail: Mapping, origins: dict) -> Finding:
     """pydantic's finding in our words, and where it lies."""
     path = tuple(detail["loc"])
     if path and path[-1] == "[key]":
@@ -88,8 +109,8 @@ def _mistake(detail: Mapping, origins: dict) -> tuple[KeyPath, Mistake]:
     if detail["type"] == "missing":  # a pair with one number: the list is what is wrong
         path = path[:-1]
     value, key, origin = detail["input"], dotted(path), checks.origin(path, origins)
-    if detail["type"] == "invalid_key" or detail["loc"][-1:] == ("[key]",):
-        return path, Mistake(key, MISSING, "a key is text here; put it in quotes", None, origin)
+    if detail["loc"][-1] == "[key]":
+        return path, Mistake(key, MISSING, "a key here is not empty", None, origin)
     if detail["type"] == "extra_forbidden":
         keys = describe.keys_at(path[:-1])
         advice = "unknown key; known here: " + ", ".join(keys)
@@ -104,16 +125,14 @@ def _mistake(detail: Mapping, origins: dict) -> tuple[KeyPath, Mistake]:
     return path, Mistake(key, value, advice, hint, origin)
 
 
-def _remove(tree: dict, path: KeyPath) -> None:
-    """Takes a wrong key out of the tree; of a list, the whole list."""
+def _remove(tree: dict, path: KeyPath) -> bool:
+    """Takes a wrong key out of the tree (of a list, the whole list); False when it is not there any more."""
     node = tree
-    for depth, part in enumerate(path):
-        inner = node.get(part) if isinstance(node, dict) else None
-        last = depth == len(path) - 1
-        if last or not isinstance(inner, dict):
-            node.pop(part, None)
-            return
-        node = inner
+    for part in path[:-1]:
+        if not isinstance(node.get(part), dict):
+            return node.pop(part, MISSING) is not MISSING
+        node = node[part]
+    return node.pop(path[-1], MISSING) is not MISSING
 
 
 def dotted(path: KeyPath) -> str:

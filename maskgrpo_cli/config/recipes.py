@@ -43,12 +43,12 @@ def find(recipe: str) -> Path:
     if recipe in names():
         return bundled
     path = Path(recipe)
-    if path.is_dir() and (path / "config.yaml").is_file():
+    if os.path.isfile(path / "config.yaml"):  # os.path: pathlib raises for names that no system takes
         return path / "config.yaml"
-    if path.is_dir():
-        raise UserError(f"recipe '{recipe}' is a folder without a config.yaml; give a YAML file or one of "
-                        f"{', '.join(names())}")
-    if path.exists():
+    if os.path.isdir(path):
+        known = ", ".join(names())
+        raise UserError(f"recipe '{recipe}' is a folder without a config.yaml; give a file or one of {known}")
+    if os.path.exists(path):
         return path
     hint = nearest(path.stem, names())
     kind = "file" if path.suffix in SUFFIXES or os.sep in recipe else "recipe"

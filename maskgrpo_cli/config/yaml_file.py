@@ -6,7 +6,6 @@ YAML 1.2.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,11 @@ import yaml
 from maskgrpo_cli.config.mistakes import MISSING, Mistake
 from maskgrpo_cli.errors import UserError
 
+_BOOL = "tag:yaml.org,2002:bool"
 _INT = "tag:yaml.org,2002:int"
 _FLOAT = "tag:yaml.org,2002:float"
 _TIME = "tag:yaml.org,2002:timestamp"
+_BOOL_FORM = re.compile(r"^(?:yes|no|true|false|on|off)$", re.IGNORECASE)
 _INT_FORM = re.compile(r"^[-+]?[0-9][0-9_]*$")
 _FLOAT_FORM = re.compile(
     r"^[-+]?(?:(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+)$"
@@ -28,26 +29,37 @@ _DIGITS = 400  # far beyond any setting; Python itself refuses to read thousands
 
 
 class Loader(yaml.SafeLoader):
-    """The safe loader with the numbers of YAML 1.2."""
+    """The safe loader with the numbers of YAML 1.2; of tags, such as `!!int`, only those of plain values."""
 
     def construct_yaml_int(self, node):
         """A whole number, decimal."""
-        return self._number(node, lambda node: int(node.value.replace("_", "")))
+        return int(self._plain(node, _INT_FORM).replace("_", ""))
 
     def construct_yaml_float(self, node):
         """A number, `1e-4` included."""
-        return self._number(node, super().construct_yaml_float)
+        self._plain(node, _FLOAT_FORM if not _INT_FORM.match(str(node.value)) else _INT_FORM)
+        return super().construct_yaml_float(node)
 
-    def _number(self, node, make):
-        # `!!int x` and numbers of thousands of digits reach this, and Python refuses both
-        if isinstance(node, yaml.ScalarNode) and len(node.value) <= _DIGITS:
-            with contextlib.suppress(ValueError):
-                return make(node)
-        raise yaml.constructor.ConstructorError(None, None, "not a number", node.start_mark)
+    def construct_yaml_bool(self, node):
+        """A switch: yes, no, on, off, true, false."""
+        self._plain(node, _BOOL_FORM)
+        return super().construct_yaml_bool(node)
+
+    def _plain(self, node, form: re.Pattern) -> str:
+        """A scalar's text. PyYAML itself breaks on `!!bool x`, and Python on numbers of thousands of digits."""
+        if isinstance(node, yaml.ScalarNode) and form.match(node.value) and len(node.value) <= _DIGITS:
+            return node.value
+        raise yaml.constructor.ConstructorError(None, None, "not a value of this kind", node.start_mark)
 
 
 class Dumper(yaml.SafeDumper):
     """The safe dumper that quotes what our loader would not read as text."""
+
+
+def _write_text(dumper: Dumper, text: str):
+    # these three count as line breaks: outside double quotes they would come back as spaces
+    style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
 
 
 def _use_our_numbers(target) -> None:
@@ -62,8 +74,15 @@ def _use_our_numbers(target) -> None:
 
 _use_our_numbers(Loader)
 _use_our_numbers(Dumper)
+Dumper.add_representer(str, _write_text)
+Loader.yaml_constructors = {
+    tag: constructor
+    for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.rpartition(":")[2] in ("null", "str", "seq", "map")
+}
 Loader.add_constructor(_INT, Loader.construct_yaml_int)
 Loader.add_constructor(_FLOAT, Loader.construct_yaml_float)
+Loader.add_constructor(_BOOL, Loader.construct_yaml_bool)
 
 
 @dataclass
