@@ -39,8 +39,7 @@ def encode_prompts(
         UserError: no prompt is short enough.
     """
     kept, prompts, long = [], [], 0
-    for problem in problems:
-        ids = encode(problem.messages)
+    for problem, ids in zip(problems, encode([problem.messages for problem in problems]), strict=True):
         if len(ids) > settings.max_prompt_length:
             long += 1
             if settings.over_long == "drop":

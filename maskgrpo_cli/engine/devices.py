@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator
 from accelerate.utils import TORCH_DISTRIBUTED_OPERATION_TYPES
+from transformers.utils import logging
 
 from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.errors import UserError
@@ -26,6 +27,7 @@ def make_accelerator(config: Config, directory: str | None = None) -> Accelerato
         UserError: the device is missing, or the tracker is not installed.
     """
     check_device(config.device)
+    logging.disable_progress_bar()  # the run has bars of its own
     try:
         return Accelerator(
             cpu=config.device == "cpu",

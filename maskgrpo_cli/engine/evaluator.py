@@ -57,7 +57,7 @@ def evaluate(
     for start in range(0, len(mine), settings.batch_size):
         rows = mine[start : start + settings.batch_size]
         batch = [problems[row] for row in rows]
-        prompts = [policy.modality.encode(problem.messages) for problem in batch]
+        prompts = policy.modality.encode([problem.messages for problem in batch])
 
         def step(done: int, steps: int, start: int = start) -> None:
             if progress:

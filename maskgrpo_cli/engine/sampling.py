@@ -30,7 +30,7 @@ def run(config: Config, prompts: Sequence[str], count: int, trace: str | None = 
     with make_reporter(None, "sample", 0) as reporter, Interrupts() as interrupts:
         session = Session(config, accelerator, None, reporter, interrupts)
         policy = load_policy(config, accelerator, trained=False)
-        ids = [policy.modality.encode([{"role": "user", "content": prompt}]) for prompt in asked]
+        ids = policy.modality.encode([[{"role": "user", "content": prompt}] for prompt in asked])
         frames: list[list[Tensor]] = [[] for _ in asked]
         response = _complete(session, policy, ids, frames if trace else None)
     completions = policy.modality.decode(response)

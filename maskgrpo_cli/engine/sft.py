@@ -34,8 +34,8 @@ class Sft:
             problems, policy.modality.encode, config.task, session.reporter.warn
         )
         length = self.settings.length or config.sampler.length
-        self.answers, lengths = policy.modality.answers([problem.target for problem in kept], length)
-        if cut := int((lengths == length).sum() - (self.answers[:, -1] == policy.modality.vocabulary.fill_id).sum()):
+        self.answers = policy.modality.answers([problem.target for problem in kept], length)
+        if cut := int((self.answers[:, -1] != policy.modality.vocabulary.fill_id).sum()):
             session.reporter.warn(f"{cut} of {len(kept)} answers are longer than {length} tokens and were cut")
         self.dropout = policy.has_dropout()
 

@@ -49,13 +49,17 @@ class TextModality:
             fill_id=tokenizer.eos_token_id if tokenizer.eos_token_id is not None else self.end_ids[0],
         )
 
-    def encode(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
-        """Prompt ids of a chat, through the checkpoint's template; without one, the plain text."""
+    def encode(self, chats: Sequence[Sequence[Mapping[str, str]]]) -> list[list[int]]:
+        """Prompt ids of chats, through the checkpoint's template; without one, of the plain text."""
+        if not chats:
+            return []
         if self.tokenizer.chat_template:
-            text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+            texts = self.tokenizer.apply_chat_template(
+                [list(chat) for chat in chats], tokenize=False, add_generation_prompt=True
+            )
         else:
-            text = "\n".join(message["content"] for message in messages)
-        return self.tokenizer.encode(text, add_special_tokens=False)
+            texts = ["\n".join(message["content"] for message in chat) for chat in chats]
+        return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
 
     def canvas(self, prompts: Sequence[Sequence[int]], length: int) -> Canvas:
         """Left-padded prompts and `length` masks; the unconditional canvas has its prompt masked out."""
@@ -70,17 +74,14 @@ class TextModality:
             Canvas(without, attention, ids.shape[1], length),
         )
 
-    def answers(self, completions: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
-        """Answer ids [B, L], ended and padded with the end token, and answer lengths [B] with one end token.
-
-        An answer longer than `length` is cut.
-        """
+    def answers(self, completions: Sequence[str], length: int) -> Tensor:
+        """Answer ids [B, L], ended and padded with the end token; an answer that does not fit is cut."""
         end = self.vocabulary.fill_id
         rows = [[*self.tokenizer.encode(text, add_special_tokens=False), end][:length] for text in completions]
         ids = torch.full((len(rows), length), end)
         for index, row in enumerate(rows):
             ids[index, : len(row)] = torch.tensor(row)
-        return ids, torch.tensor([len(row) for row in rows])
+        return ids
 
     def valid(self, response: Tensor) -> Tensor:
         """[B, L] bool: True up to and including the first end token of each row."""

@@ -73,19 +73,19 @@ class RMSNorm(nn.Module):
         return self.weight * F.rms_norm(x.float(), x.shape[-1:], eps=self.eps).to(x.dtype)
 
 
-def rotary_angles(length: int, head_dim: int, theta: float, device) -> Tensor:
-    """[S, D/2] float32 angles p * theta^(-2j/D)."""
+def rotary_table(length: int, head_dim: int, theta: float, device) -> tuple[Tensor, Tensor]:
+    """cos and signed sin of the angles p * theta^(-2j/D), both [S, 1, D] float32; the halves share their angles."""
     frequencies = theta ** (-torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
-    return torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequencies
-
-
-def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Rotary embedding of x [B, H, S, D] by `angles` [S, D/2] or [B, S, D/2], half-split, in float32."""
+    angles = torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequencies
     cos, sin = angles.cos(), angles.sin()
-    if angles.dim() == 3:
-        cos, sin = cos[:, None], sin[:, None]
+    return torch.cat((cos, cos), dim=-1)[:, None], torch.cat((-sin, sin), dim=-1)[:, None]
+
+
+def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary embedding of x [B, S, H, D], half-split: (a, b) -> (a cos - b sin, b cos + a sin), in float32."""
+    cos, sin = table
     a, b = x.float().chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
+    return (x.float() * cos).addcmul_(torch.cat((b, a), dim=-1), sin).to(x.dtype)
 
 
 def take(x: Tensor, positions: Tensor) -> Tensor:
@@ -113,17 +113,18 @@ class LLaDABlock(nn.Module):
         self.ff_out = nn.Linear(config.mlp_hidden_size, d, bias=False)
         self.dropout = nn.Dropout(config.residual_dropout)
 
-    def forward(self, x: Tensor, angles: Tensor, mask: Tensor | None, positions: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, positions: Tensor | None = None):
         """[B, S, d] -> [B, S, d]; with `positions` [B, M], the stream at those positions only, [B, M, d].
 
         `mask` [B, 1, 1, S] is True where a key may be attended to.
         """
         normed = self.attn_norm(x)
-        k = rotate(self._heads(self.k_proj(normed)), angles)
-        v = self._heads(self.v_proj(normed))
+        k, v = rotate(self._heads(self.k_proj(normed)), rotary), self._heads(self.v_proj(normed))
         if positions is not None:  # keys and values of all, queries of the asked
-            x, normed, angles = take(x, positions), take(normed, positions), angles[positions]
-        q = rotate(self._heads(self.q_proj(normed)), angles)
+            x, normed = take(x, positions), take(normed, positions)
+            rotary = tuple(table[positions] for table in rotary)
+        q = rotate(self._heads(self.q_proj(normed)), rotary)
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if self.groups > 1:
             k, v = k.repeat_interleave(self.groups, dim=1), v.repeat_interleave(self.groups, dim=1)
         dropout = self.attention_dropout if self.training else 0.0
@@ -133,7 +134,7 @@ class LLaDABlock(nn.Module):
         return x + self.dropout(self.ff_out(F.silu(self.ff_proj(normed)) * self.up_proj(normed)))
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        return x.unflatten(-1, (-1, self.head_dim))
 
 
 class LLaDAModel(nn.Module):
@@ -155,7 +156,7 @@ class LLaDAModel(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor | None, positions: Tensor | None, trace: bool = False
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Final-norm states [B, S, d], or [B, M, d] at `positions`; with `trace`, also the stream after each block."""
-        angles = rotary_angles(
+        rotary = rotary_table(
             input_ids.shape[1], self.config.d_model // self.config.n_heads, self.config.rope_theta, input_ids.device
         )
         mask = None if attention_mask is None else attention_mask.bool()[:, None, None, :]
@@ -164,9 +165,9 @@ class LLaDAModel(nn.Module):
         for index, block in enumerate(self.transformer["blocks"]):
             asked = positions if index == self.config.n_layers - 1 else None
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, angles, mask, asked, use_reentrant=False)
+                x = checkpoint(block, x, rotary, mask, asked, use_reentrant=False)
             else:
-                x = block(x, angles, mask, asked)
+                x = block(x, rotary, mask, asked)
             if trace:
                 streams.append(x)
         x = self.transformer["ln_f"](x)

@@ -99,12 +99,9 @@ def load_weights(model_class: type, folder: Path, dtype):
         UserError: weights are missing, damaged, or of another shape than config.json says.
     """
     from safetensors import SafetensorError
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
     try:
         model, report = model_class.from_pretrained(
-            folder, torch_dtype=dtype, use_safetensors=True, output_loading_info=True
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise UserError(f"model '{folder}': the weights cannot be read: {error}") from error
