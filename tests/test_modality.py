@@ -88,7 +88,9 @@ def test_answers_are_ended_padded_and_cut(text):
 
 
 def test_encoding_uses_the_chat_template_and_adds_nothing(text):
-    assert text.encode([{"role": "user", "content": " one two "}]) == [START, ONE, TWO, EOT]
+    chat = [{"role": "user", "content": " one two "}]
+    assert text.encode([chat, chat]) == [[START, ONE, TWO, EOT]] * 2
+    assert text.encode([]) == []
 
 
 def test_encoding_without_a_chat_template_is_plain_text():
@@ -96,7 +98,7 @@ def test_encoding_without_a_chat_template_is_plain_text():
     tokenizer.chat_template = None
     modality = TextModality(tokenizer, tokenizer.mask_token_id, rows=len(tokenizer))
     turns = [{"role": "system", "content": "one"}, {"role": "user", "content": "two"}]
-    assert tokenizer.decode(modality.encode(turns)) == "one\ntwo"
+    assert tokenizer.decode(modality.encode([turns])[0]) == "one\ntwo"
 
 
 def test_a_trace_shows_each_token_and_what_is_still_masked(text):
