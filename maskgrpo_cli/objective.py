@@ -38,6 +38,10 @@ def group_mean_std(rewards: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
     kept = ~groups.isnan()
     count = kept.sum(-1, keepdim=True)
     mean = groups.nan_to_num(nan=0.0).sum(-1, keepdim=True) / count.clamp(min=1)
+    low = groups.nan_to_num(nan=torch.inf).amin(-1, keepdim=True)
+    high = groups.nan_to_num(nan=-torch.inf).amax(-1, keepdim=True)
+    # rounding may set the mean of equal rewards beside them; divided by 1e-5 that would be an advantage
+    mean = torch.where(low == high, low, mean)
     squares = ((groups - mean) ** 2).nan_to_num(nan=0.0).sum(-1, keepdim=True)
     std = (squares / (count - 1).clamp(min=1)).sqrt()
     return mean.expand_as(groups).reshape(-1), std.expand_as(groups).reshape(-1)
