@@ -24,7 +24,7 @@ class Import:
 
     @property
     def part(self) -> str | None:
-        """The part of the package it names (`tasks`, `registry`), "" for the package itself, None for others."""
+        """The part of the package it names (`tasks`), "" for the package itself, None for others."""
         names = self.module.split(".")
         if names[0] != "maskgrpo_cli":
             return None

@@ -46,7 +46,7 @@ class Loader(yaml.SafeLoader):
         return super().construct_yaml_bool(node)
 
     def _plain(self, node, form: re.Pattern) -> str:
-        """A scalar's text. PyYAML itself breaks on `!!bool x`, and Python on numbers of thousands of digits."""
+        """A scalar's text. PyYAML breaks on `!!bool x`, and Python on numbers of thousands of digits."""
         if isinstance(node, yaml.ScalarNode) and form.match(node.value) and len(node.value) <= _DIGITS:
             return node.value
         raise yaml.constructor.ConstructorError(None, None, "not a value of this kind", node.start_mark)
