@@ -24,6 +24,7 @@ TABLES: dict[str, dict[str, str]] = {
         "integer-answer": "maskgrpo_cli.rewards.math:integer_answer",
         "boxed-format": "maskgrpo_cli.rewards.format:boxed_format",
         "reasoning-format": "maskgrpo_cli.rewards.format:reasoning_format",
+        "reasoning-box-format": "maskgrpo_cli.rewards.format:reasoning_box_format",
         "countdown": "maskgrpo_cli.rewards.countdown:countdown",
         "sudoku": "maskgrpo_cli.rewards.sudoku:sudoku",
     },

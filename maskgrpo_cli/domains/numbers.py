@@ -29,7 +29,7 @@ _POWER = r"(?:\s*(?:\^\s*\{?[0-9]\}?|[²³]))?"
 # Short units may follow without a space; longer words need one, and a single letter is a variable.
 _SHORT = r"(?:cm|mm|km|dm|kg|mg|ml|mL|lbs?|oz|ft|in|yd|mi|mph|hrs?|mins?|secs?|am|pm)"
 _UNIT = re.compile(
-    rf"\s*(?:{_SHORT}{_POWER}\s*)?|\s+[A-Za-z][A-Za-z'’-]{{2,}}(?:[\s,/]+[A-Za-z'’-]+)*{_POWER}\s*"
+    rf"\s*(?:{_SHORT}{_POWER}(?:/[a-z]+)?\s*)?|\s+[A-Za-z][A-Za-z'’-]{{2,}}(?:[\s,/]+[A-Za-z'’-]+)*{_POWER}\s*"
 )
 _NOT_A_UNIT = re.compile(
     r"\b(?:and|or|to|by|is|not|plus|minus|times|over|divided|point|equals?|half|dozens?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+DEEPEST = 1000  # nested braces; no answer has ten
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # takes an escaped brace whole, so that it counts for nothing
 
 
@@ -30,9 +31,14 @@ def _braced(text: str) -> str | None:
     """What stands between the brace that `text` starts with and the one that closes it."""
     depth = 0
     for mark in _BRACE.finditer(text):
-        depth += {"{": 1, "}": -1}.get(mark.group(), 0)
-        if depth == 0 and mark.group() == "}":
-            return text[1 : mark.start()]
+        if mark.group() == "{":
+            depth += 1
+        elif mark.group() == "}":
+            depth -= 1
+            if depth == 0:
+                return text[1 : mark.start()]
+        if depth > DEEPEST:
+            return None
     return None
 
 

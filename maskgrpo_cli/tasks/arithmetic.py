@@ -8,9 +8,9 @@ from functools import partial
 
 from maskgrpo_cli.domains import stories
 from maskgrpo_cli.domains.arithmetic import SPLITS, Draws, chain_for
-from maskgrpo_cli.domains.numbers import parse_number
-from maskgrpo_cli.domains.text import last_boxed, reasoning_of
+from maskgrpo_cli.domains.text import reasoning_of
 from maskgrpo_cli.errors import UserError
+from maskgrpo_cli.tasks import verdicts
 from maskgrpo_cli.tasks.base import TableTask
 from maskgrpo_cli.types import Problem, Verdict
 
@@ -54,7 +54,7 @@ class ArithmeticTask:
 
     def judge(self, completion: str, problem: Problem) -> Verdict:
         """Right when the number in the last box is the answer."""
-        return _verdict(completion, problem.columns)
+        return verdicts.boxed(completion, problem.columns)
 
     def style(self, completion: str) -> str | None:
         """`worked` when the reasoning holds an equation, `terse` when it holds none, None when malformed."""
@@ -68,22 +68,13 @@ class ArithmeticTask:
         return stories.vocabulary()
 
     def _table(self) -> TableTask:
-        return TableTask(self.name, self.rewards, {"question": (), "answer": ()}, _from_row, _verdict)
+        return TableTask(self.name, self.rewards, {"question": (), "answer": ()}, _from_row, verdicts.boxed)
 
 
-def _from_row(row: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    return str(row["question"]), {"answer": str(row["answer"])}
+def _from_row(row: Mapping[str, str]) -> tuple[str, dict[str, str], None]:
+    return str(row["question"]), {"answer": str(row["answer"])}, None
 
 
-def _verdict(completion: str, columns: Mapping[str, str]) -> Verdict:
-    boxed = last_boxed(completion)
-    if boxed is None:
-        return Verdict(0.0, None, "no closed \\boxed{}")
-    value = parse_number(boxed)
-    right = value is not None and value == parse_number(columns["answer"])
-    return Verdict(float(right), boxed, "" if right else f"the answer is {columns['answer']}")
-
-
-make = partial(ArithmeticTask, "arithmetic", {"math-correct": 1.0, "reasoning-format": 0.25})
+make = partial(ArithmeticTask, "arithmetic", {"math-correct": 1.0, "reasoning-box-format": 0.25})
 
 ARITHMETIC = make()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from maskgrpo_cli.errors import UserError
@@ -14,6 +15,8 @@ from maskgrpo_cli.tasks.hub import Hub, read_hub, splits_of
 from maskgrpo_cli.types import Problem, Verdict
 
 Row = Mapping[str, Any]
+Built = tuple[str, dict[str, Any], "str | None"]
+"""What a task makes of a row: the user's message, the columns for rewards, a worked completion or None."""
 
 VALIDATION_SHARE = 0.05  # of a training set whose source has no validation split
 
@@ -22,15 +25,14 @@ VALIDATION_SHARE = 0.05  # of a training set whose source has no validation spli
 class TableTask:
     """Prompt, reference and verdict of a task over rows; see `maskgrpo_cli.types.Task`.
 
-    `needed` maps each column of the task to the other names that published data give it; `build` makes of a
-    row with the task's column names the user's message and the columns that rewards see; `verdict` judges a
-    completion by those columns.
+    `needed` maps each column of the task to the other names that published data give it; `build` reads
+    a row with the task's column names; `verdict` judges a completion by the columns that rewards see.
     """
 
     name: str
     rewards: Mapping[str, float]
     needed: Mapping[str, tuple[str, ...]]
-    build: Callable[[Row], tuple[str, dict[str, Any]]]
+    build: Callable[[Row], Built]
     verdict: Callable[[str, Mapping[str, Any]], Verdict]
     hub: Hub | None = None
     optional: tuple[str, ...] = field(default=())  # columns passed on where the data have them
@@ -45,8 +47,8 @@ class TableTask:
         twentieth of its training rows, chosen by a hash of their content, which `train` then leaves out.
         Raises UserError for missing files, columns or network, unreadable rows and empty data.
         """
-        where, rows = self._rows(data, split, offline)
-        rows = rows[:limit] if limit is not None else rows
+        where, source = self._rows(data, split, offline)
+        rows = list(islice(source, limit))
         names = self._names(where, rows, columns or {})
         problems = []
         for number, row in enumerate(rows, start=1):
@@ -63,7 +65,7 @@ class TableTask:
         """None: this task tells no styles apart."""
         return None
 
-    def _rows(self, data: str | None, split: str, offline: bool) -> tuple[str, list[dict[str, Any]]]:
+    def _rows(self, data: str | None, split: str, offline: bool) -> tuple[str, Iterable[Row]]:
         if data is not None and is_file(data):
             return data, read_rows(data)
         if data is None and self.hub is None:
@@ -76,12 +78,12 @@ class TableTask:
         if split in have:
             rows = read_hub(hub, split, self.name, offline)
             borrowed = split == "train" and "validation" not in have
-            return hub.repository, [row for row in rows if not _lent(row)] if borrowed else rows
+            return hub.repository, (row for row in rows if not _lent(row)) if borrowed else rows
         if split == "validation" and "train" in have:
-            return hub.repository, [row for row in read_hub(hub, "train", self.name, offline) if _lent(row)]
+            return hub.repository, filter(_lent, read_hub(hub, "train", self.name, offline))
         raise UserError(f"{hub.repository} has no split '{split}'; it has: {', '.join(have)}")
 
-    def _names(self, where: str, rows: list[dict[str, Any]], columns: Mapping[str, str]) -> dict[str, str]:
+    def _names(self, where: str, rows: list[Row], columns: Mapping[str, str]) -> dict[str, str]:
         """The task's column -> the column of these rows: by the user's mapping, by name or by an alias."""
         found = list(rows[0]) if rows else []
         allowed = [*self.needed, *self.optional]
@@ -103,11 +105,14 @@ class TableTask:
         return names
 
     def _problem(self, where: str, key: str, row: Row, names: Mapping[str, str]) -> Problem:
+        for column, name in names.items():
+            if row.get(name) is None and column in self.needed:
+                raise UserError(f"{where}: the column '{name}' is empty")
         try:
-            message, columns = self.build({column: row[name] for column, name in names.items()})
-        except (KeyError, TypeError, ValueError) as error:
+            message, columns, target = self.build({column: row.get(name) for column, name in names.items()})
+        except (TypeError, ValueError) as error:
             raise UserError(f"{where}: cannot be read as a problem of {self.name}: {error}") from error
-        return Problem(f"{self.name}-{key}", ({"role": "user", "content": message},), columns)
+        return Problem(f"{self.name}-{key}", ({"role": "user", "content": message},), columns, target)
 
 
 def _lent(row: Row) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+import urllib.request
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from maskgrpo_cli.errors import UserError
 
@@ -30,12 +33,15 @@ def splits_of(hub: Hub, task: str, offline: bool) -> tuple[str, ...]:
     ))
 
 
-def read_hub(hub: Hub, split: str, task: str, offline: bool) -> list[dict[str, Any]]:
-    """The rows of a split. Raises UserError when they are neither cached nor to be had over the network."""
+def read_hub(hub: Hub, split: str, task: str, offline: bool) -> Iterable[dict[str, Any]]:
+    """The rows of a split, read as they are asked for.
+
+    Raises UserError when they are neither cached nor to be had over the network.
+    """
     repository = hub.train if hub.train and split == "train" else hub.repository
-    return _asked(repository, task, offline, lambda datasets: [
-        dict(row) for row in datasets.load_dataset(repository, hub.config, split=split)
-    ])
+    return _asked(repository, task, offline, lambda datasets: datasets.load_dataset(
+        repository, hub.config, split=split
+    ))
 
 
 def _asked(repository: str, task: str, offline: bool, ask: Callable[[Any], Result]) -> Result:
@@ -43,16 +49,31 @@ def _asked(repository: str, task: str, offline: bool, ask: Callable[[Any], Resul
     import datasets  # slow to import, and not needed for files
 
     before = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = before or offline
+    offline = offline or before or not _reachable(datasets.config.HF_ENDPOINT)
+    datasets.config.HF_HUB_OFFLINE = offline  # without network the library retries for half a minute
     try:
         return ask(datasets)
     except Exception as error:  # of many packages; each means that the data are not to be had
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(
             f"the data set {repository} of the task {task} cannot be loaded"
-            + (" (offline is set, and it is not in the cache)" if offline else "") + f": {reason}\n"
+            + (" (there is no network or offline is set, and it is not in the cache)" if offline else "")
+            + f": {reason}\n"
             f"  get it from https://huggingface.co/datasets/{repository} as a .jsonl, .json or .csv file "
             "and pass it as --data FILE, or set task.data in the recipe"
         ) from error
     finally:
         datasets.config.HF_HUB_OFFLINE = before
+
+
+def _reachable(endpoint: str) -> bool:
+    """Whether the hub answers a connection; taken for granted where a proxy stands in between."""
+    if urllib.request.getproxies():
+        return True
+    parts = urlsplit(endpoint)
+    try:
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        socket.create_connection((parts.hostname or "", port), timeout=5.0).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,63 @@
+"""Countdown: reach a target with given numbers, each used once, and + - * /."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from maskgrpo_cli.domains.expression import NotAnExpression, parse_expression
+from maskgrpo_cli.domains.numbers import parse_number
+from maskgrpo_cli.domains.text import last_boxed, tagged
+
+
+def read_answer(completion: str) -> str | None:
+    """The content of the last `<answer>` tag, or of the box in it; else that of the last box; else None."""
+    answer = tagged(completion, "answer")
+    if answer is None:
+        return last_boxed(completion)
+    boxed = last_boxed(answer)
+    return answer if boxed is None else boxed
+
+
+def mistake(answer: str, numbers: Sequence[int], target: int | float | str) -> str | None:
+    """Why an answer does not reach the target, or None when it does; never raises.
+
+    The expression uses all the numbers, each once, and has exactly the target's value. It may be followed by
+    `= target`.
+    """
+    text, equals, result = answer.partition("=")
+    try:
+        wanted = Fraction(str(target))
+        tree = parse_expression(text)
+        value = tree.value
+    except NotAnExpression as error:
+        return f"no expression: {error}"
+    except ZeroDivisionError:
+        return "it divides by zero"
+    except ValueError:
+        return f"the target {target} is no number"
+    if sorted(tree.numbers) != sorted(int(number) for number in numbers):
+        return f"it uses {_listed(tree.numbers)} instead of {_listed(numbers)}"
+    if value != wanted:
+        return f"it makes {value}, not {target}"
+    if equals and parse_number(result) != wanted:
+        return f"it claims {result.strip()[:20]}, not {target}"
+    return None
+
+
+def read_numbers(value: Any) -> list[int]:
+    """The numbers of a puzzle from a list or, in a CSV file, a text such as `[1, 18, 51]`.
+
+    Raises ValueError where there are none or one is not whole.
+    """
+    parts: list[Any] = re.findall(r"[^\s,;\[\]()]+", value) if isinstance(value, str) else list(value)
+    numbers = [int(part) for part in parts]
+    if not numbers or any(isinstance(part, float) and not part.is_integer() for part in parts):
+        raise ValueError(f"{value!r} is no list of whole numbers")
+    return numbers
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
