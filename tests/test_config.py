@@ -299,6 +299,15 @@ def test_a_combination_is_silent_where_one_of_its_keys_is_wrong(recipe):
     assert mistake(recipe("sampler: {lenth: 21, block_length: 7, steps: 30}")).startswith("sampler.lenth")
 
 
+def test_a_list_with_two_mistakes_leaves_its_section_alone(recipe):
+    lines = mistakes(recipe("evaluation: {temperatures: [a, b], block_length: 7}\n"))
+    assert [line.split(" ")[0] for line in lines] == [
+        "evaluation.temperatures[0]",
+        "evaluation.temperatures[1]",
+        "evaluation.block_length",
+    ]
+
+
 # --- files ------------------------------------------------------------------------------------------
 
 

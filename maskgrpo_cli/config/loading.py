@@ -97,8 +97,10 @@ def _validate(tree: dict, origins: dict, mistakes: list[Mistake]) -> tuple[Confi
             wrong.append(path)
             if mistake.hint and mistake.value is not MISSING:
                 wrong.append((*path[:-1], mistake.hint))  # what was meant has no trustworthy value either
-            if not _remove(tree, path):
-                tree.pop(path[0], None)  # never go round with the same mistake
+        if not any([_remove(tree, path) for path, _ in found]):  # never go round with the same mistakes
+            for path, _ in found:
+                tree.pop(path[0], None)
+                wrong.append(path[:1])
 
 
 def _mistake(detail: Mapping, origins: dict) -> Finding:
@@ -121,7 +123,7 @@ def _mistake(detail: Mapping, origins: dict) -> Finding:
         advice += " (without quotes)"
     elif advice.startswith("text") and isinstance(value, (bool, int, float)):
         advice += " (in quotes)"
-    hint = nearest(value, describe.choices(node)) if isinstance(value, str) else None
+    hint = nearest(value, describe.choices(node)) if isinstance(value, str) and node is not None else None
     return path, Mistake(key, value, advice, hint, origin)
 
 
