@@ -42,14 +42,17 @@ def is_solved(grid: str, puzzle: str) -> bool:
 def share_right(grid: str, puzzle: str, solution: str) -> float:
     """The share of the puzzle's empty cells that are right: 1 for a valid grid, else by the listed solution.
 
-    0 for a puzzle without empty cells, as published: there was nothing to solve.
+    Every given that the grid changes takes away a right cell, so that 1 always means solved. 0 for a puzzle
+    without empty cells, as published: there was nothing to solve.
     """
     empty = [cell for cell in range(CELLS) if puzzle[cell] == "0"]
     if not empty:
         return 0.0
     if is_solved(grid, puzzle):
         return 1.0
-    return sum(grid[cell : cell + 1] == solution[cell] for cell in empty) / len(empty)
+    right = sum(grid[cell : cell + 1] == solution[cell] for cell in empty)
+    changed = sum(given not in ("0", cell) for given, cell in zip(puzzle, grid, strict=False))
+    return max(0, right - changed) / len(empty)
 
 
 def checked_grid(value: object, what: str) -> str:
