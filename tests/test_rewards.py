@@ -90,8 +90,8 @@ def test_sudoku_any_valid_grid_that_keeps_the_givens_is_right():
     assert sudoku([""], [f"<answer>{other}</answer>"], puzzle=["1000000000000000"],
     solution=[SOLUTION]) == [1.0]
     broken = "2234341221434321"  # changes a given, and so two cells of the first row are the same
-    assert sudoku([""], [f"<answer>{broken}</answer>"], puzzle=["1" + "0" * 15], solution=[SOLUTION]) == [14 / 15]
-    assert sudoku([""], [f"<answer>{broken}</answer>"], puzzle=["0" * 16], solution=[SOLUTION]) == [15 / 16]
+    for puzzle, share in (("1" + "0" * 15, 14 / 15), ("0" * 16, 15 / 16)):
+        assert sudoku([""], [f"<answer>{broken}</answer>"], puzzle=[puzzle], solution=[SOLUTION]) == [share]
 
 
 def test_fault_19_countdown_never_evaluates(tmp_path, monkeypatch):

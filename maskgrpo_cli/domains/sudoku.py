@@ -42,8 +42,9 @@ def is_solved(grid: str, puzzle: str) -> bool:
 def share_right(grid: str, puzzle: str, solution: str) -> float:
     """The share of the puzzle's empty cells that are right: 1 for a valid grid, else by the listed solution.
 
-    Every given that the grid changes takes away a right cell, so that 1 always means solved. 0 for a puzzle
-    without empty cells, as published: there was nothing to solve.
+    Every given that the grid changes takes away a right cell, so that 1 means solved (as published, a given
+    that the listed solution contradicts is not held against anybody). 0 for a puzzle without empty cells, as
+    published: there was nothing to solve.
     """
     empty = [cell for cell in range(CELLS) if puzzle[cell] == "0"]
     if not empty:
@@ -51,7 +52,7 @@ def share_right(grid: str, puzzle: str, solution: str) -> float:
     if is_solved(grid, puzzle):
         return 1.0
     right = sum(grid[cell : cell + 1] == solution[cell] for cell in empty)
-    changed = sum(given not in ("0", cell) for given, cell in zip(puzzle, grid, strict=False))
+    changed = sum(grid[cell] != puzzle[cell] == solution[cell] for cell in range(len(grid)))
     return max(0, right - changed) / len(empty)
 
 

@@ -72,7 +72,7 @@ def _csv(data: str, text: str) -> list[dict[str, Any]]:
                 raise UserError(f"{data}, line {reader.line_num}: not as many fields as in the header")
             rows.append(row)
     except csv.Error as error:
-        raise UserError(f"{data}, line {reader.line_num}: {error}") from error
+        raise UserError(f"{data}, after line {reader.line_num}: {error}") from error
     return rows
 
 
