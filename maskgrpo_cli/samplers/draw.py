@@ -22,19 +22,23 @@ def categorical(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """
     vocabulary = probabilities.shape[-1]
     padded = torch.nn.functional.pad(probabilities, (0, -vocabulary % _BUCKET)).unflatten(-1, (-1, _BUCKET))
-    totals = padded.sum(-1).cumsum(-1)  # [..., V / bucket]
+    masses = padded.sum(-1)  # [..., V / bucket]
+    totals = masses.cumsum(-1)
     target = (uniform * totals[..., -1])[..., None]
-    bucket = _first_above(totals, target)
+    bucket = _first_above(totals, target, masses > 0)
     before = totals.gather(-1, (bucket - 1).clamp(min=0)) * (bucket > 0)
-    inside = padded.gather(-2, bucket[..., None].expand(*bucket.shape, _BUCKET)).squeeze(-2).cumsum(-1)
-    return (bucket * _BUCKET + _first_above(inside, target - before)).squeeze(-1)
+    inside = padded.gather(-2, bucket[..., None].expand(*bucket.shape, _BUCKET)).squeeze(-2)
+    return (bucket * _BUCKET + _first_above(inside.cumsum(-1), target - before, inside > 0)).squeeze(-1)
 
 
-def _first_above(cumulative: Tensor, target: Tensor) -> Tensor:
-    """Index of the first entry above `target`; rounding may leave none: then the last that adds anything."""
-    found = (cumulative <= target).sum(-1, keepdim=True)
-    last = (cumulative < cumulative[..., -1:]).sum(-1, keepdim=True)
-    return torch.minimum(found, last)
+def _first_above(cumulative: Tensor, target: Tensor, possible: Tensor) -> Tensor:
+    """Index of the first possible entry above `target`; rounding may leave none: then the last possible one.
+
+    A parallel sum may rise or fall by a rounding error where nothing is added: hence `possible`.
+    """
+    above = possible & (cumulative > target)
+    last = possible.shape[-1] - 1 - possible.flip(-1).int().argmax(-1, keepdim=True)
+    return torch.where(above.any(-1, keepdim=True), above.int().argmax(-1, keepdim=True), last)
 
 
 def exclude(logits: Tensor, forbidden: Tensor | None) -> Tensor:
