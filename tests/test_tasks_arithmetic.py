@@ -122,7 +122,7 @@ def test_split_of_is_stable():
     ("\\boxed{6}", 0.0, "6"),
     ("\\boxed{6} no: \\boxed{5}", 1.0, "5"),
     ("\\boxed{2+3}", 0.0, "2+3"),
-    ("\\boxed{}", 0.0, ""),
+    ("\\boxed{}", 0.0, None),
     ("5", 0.0, None),
     ("\\boxed{5", 0.0, None),
     ("", 0.0, None),

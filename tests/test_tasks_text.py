@@ -49,6 +49,10 @@ def test_worked_targets(tmp_path):
 @pytest.mark.parametrize("name, completion, score, answer", [
     ("gsm8k", "\\boxed{5}", 1.0, "5"), ("gsm8k", "\\boxed{5 apples}", 1.0, "5 apples"), ("gsm8k",
     "\\boxed{6}", 0.0, "6"),
+    ("gsm8k", "<answer>\n5\n</answer>", 1.0, "5"), ("gsm8k", "\\boxed{} <answer>5</answer>", 1.0, "5"),
+    ("gsm8k", "<answer>5</answer> \\boxed{6}", 0.0, "6"), ("gsm8k", "<answer>\\boxed{5}</answer>", 1.0, "5"),
+    ("gsm8k", "<answer>\\boxed{5</answer>", 1.0, "5"), ("gsm8k", "<answer>boxed{5}</answer>", 1.0, "5"),
+    ("gsm8k", "<answer>\\boxed{}5</answer>", 1.0, "5"), ("gsm8k", "<answer>\\boxed{</answer>", 0.0, ""),
     ("gsm8k", "5", 0.0, None), ("gsm8k", "\\boxed{5", 0.0, None),
     ("math500", "\\boxed{\\dfrac{x}2}", 1.0, "\\dfrac{x}2"), ("math500", "\\boxed{x}", 0.0, "x"),
     ("countdown", "<answer>1+2*3</answer>", 1.0, "1+2*3"), ("countdown", "<answer>1+2+3</answer>", 0.0,

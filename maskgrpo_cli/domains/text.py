@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 DEEPEST = 1000  # nested braces; no answer has ten
+_BROKEN_BOX = re.compile(r"\\?boxed\s*(?:\{\s*\})?\{?")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # takes an escaped brace whole, so that it counts for nothing
 
 
@@ -47,6 +48,18 @@ def tagged(text: str, tag: str) -> str | None:
     end = text.rfind(f"</{tag}>")
     start = text.rfind(f"<{tag}>", 0, max(end, 0))
     return text[start + len(tag) + 2 : end].strip() if end >= 0 and start >= 0 else None
+
+
+def final_answer(completion: str) -> str | None:
+    """What a reader takes for the answer: the last closed box or, where that is missing or empty, the last
+    `<answer>` tag, without the remains of a box in it (`\\boxed{20`, `boxed{4}`); None without both.
+    """
+    boxed = (last_boxed(completion) or "").strip()
+    answer = tagged(completion, "answer")
+    if boxed or answer is None:
+        return boxed or None
+    plain = _BROKEN_BOX.sub("", answer).strip()
+    return plain[:-1] if plain.endswith("}") and plain.count("}") > plain.count("{") else plain
 
 
 def hash_answer(text: str) -> str | None:

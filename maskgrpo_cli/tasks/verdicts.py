@@ -8,15 +8,18 @@ from typing import Any
 from maskgrpo_cli.domains.countdown import mistake, read_answer
 from maskgrpo_cli.domains.equality import same_answer
 from maskgrpo_cli.domains.sudoku import read_grid, share_right
-from maskgrpo_cli.domains.text import last_boxed
+from maskgrpo_cli.domains.text import final_answer
 from maskgrpo_cli.types import Verdict
 
 
 def boxed(completion: str, columns: Mapping[str, Any]) -> Verdict:
-    """Right when the last box holds the column `answer`, compared as numbers, words or LaTeX."""
-    answer = last_boxed(completion)
+    """Right when the last box holds the column `answer`, compared as numbers, words or LaTeX.
+
+    More lenient than the reward, which teaches the box: without one, an `<answer>` tag is read too.
+    """
+    answer = final_answer(completion)
     if answer is None:
-        return Verdict(0.0, None, "no closed \\boxed{}")
+        return Verdict(0.0, None, "no closed \\boxed{} and no <answer>")
     if same_answer(answer, columns["answer"]):
         return Verdict(1.0, answer)
     return Verdict(0.0, answer, f"the answer is {columns['answer']}")
