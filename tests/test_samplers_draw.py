@@ -40,7 +40,8 @@ def test_draws_follow_the_probabilities(size, count):
     logits = torch.randn(size, generator=torch.Generator().manual_seed(size)) * 2
     probabilities = logits.softmax(-1)
     uniform = even(count)
-    drawn = torch.cat([categorical(probabilities.expand(len(part), size), part) for part in uniform.split(100)])
+    parts = uniform.split(100)
+    drawn = torch.cat([categorical(probabilities.expand(len(part), size), part) for part in parts])
     cells = (probabilities.double().cumsum(-1) * 50).long().clamp(max=49)
     expected = torch.zeros(50, dtype=torch.float64).scatter_add(0, cells, probabilities.double()) * count
     seen = torch.zeros(50, dtype=torch.float64).scatter_add(0, cells[drawn], torch.ones(count).double())
