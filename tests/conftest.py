@@ -1,5 +1,7 @@
 """What several test files share."""
 
+import importlib
+import json
 import os
 from pathlib import Path
 
@@ -18,3 +20,113 @@ def benchmark_data():
         return str(folder / name)
 
     return find
+
+
+# --- very small runs -----------------------------------------------------------------------------------
+
+TINY = {
+    "device": "cpu",
+    "task.limit": 8,
+    "task.rewards": {"own_rewards:letters": 1.0},
+    "sampler.length": 8,
+    "sampler.block_length": 4,
+    "sampler.steps": 4,
+    "evaluation.every": 0,
+    "evaluation.final_limit": 0,
+    "grpo.steps": 4,
+    "grpo.prompts": 2,
+    "grpo.group_size": 4,
+    "grpo.updates": 2,
+    "grpo.log_completions": 8,
+    "grpo.optimizer.lr": 0.01,
+    "grpo.optimizer.warmup_steps": 0,
+    "sft.from_scratch": None,
+    "sft.steps": 4,
+    "sft.batch_size": 4,
+    "sft.micro_batch_size": 4,
+    "sft.length": 8,
+    "sft.optimizer.warmup_steps": 0,
+}
+LORA = {"model.lora": {"rank": 2, "alpha": 4.0}}
+
+
+class Run:
+    """A finished, failed or interrupted run in a folder."""
+
+    def __init__(self, folder, config):
+        self.folder, self.config = Path(folder), config
+
+    def rows(self, name="metrics.jsonl"):
+        """The objects of a file of JSON lines."""
+        return [json.loads(line) for line in (self.folder / name).read_text().split("\n") if line]
+
+    def metrics(self, *skip):
+        """The rows of metrics without what depends on the clock."""
+        timed = ("time/", "tokens_per_second")
+        return [{k: v for k, v in row.items() if not k.startswith(timed) and k not in skip} for row in self.rows()]
+
+    def completions(self):
+        """(rollout, sample) -> completion."""
+        return {(row["rollout"], row["sample"]): row["completion"] for row in self.rows("completions.jsonl")}
+
+    def weights(self, where=""):
+        """Name -> tensor of every weights file below the result, or below another part of the folder."""
+        from safetensors.torch import load_file
+
+        files = sorted(path for path in (self.folder / where).rglob("*.safetensors")
+                       if where or "checkpoints" not in path.parts)
+        assert files
+        return {f"{path.parent.name}/{k}": v for path in files for k, v in load_file(path).items()}
+
+    def checkpoints(self):
+        """The steps that have a checkpoint."""
+        return [int(path.name.removeprefix("step-")) for path in sorted((self.folder / "checkpoints").glob("step-*"))]
+
+    def log(self):
+        """The text of the log."""
+        return (self.folder / "log.txt").read_text()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """Folder of an untrained model of 50,000 parameters that knows the words of the arithmetic task."""
+    from maskgrpo_cli.config.schema import Architecture, Config
+    from maskgrpo_cli.engine.devices import make_accelerator
+    from maskgrpo_cli.engine.policy import new_policy
+    from maskgrpo_cli.tasks.arithmetic import ARITHMETIC
+
+    folder = tmp_path_factory.mktemp("tiny")
+    shape = Architecture(d_model=32, n_layers=2, n_heads=2, mlp_hidden_size=64)
+    new_policy(shape, ARITHMETIC.vocabulary(), 0, make_accelerator(Config(device="cpu"))).save(folder)
+    return folder / "model"
+
+
+@pytest.fixture
+def tiny_config(tiny_model, tmp_path, monkeypatch):
+    """`tiny_config(name, command="grpo", **overrides)`: a config of a run of a second, in a folder of its own."""
+    from maskgrpo_cli.config import load
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))  # own_rewards
+
+    def make(name="run", command="grpo", recipe="math", **overrides):
+        changes = {key.replace("__", "."): value for key, value in overrides.items()}
+        return load(recipe, {**TINY, "model.path": str(tiny_model), "output_dir": str(tmp_path / name), **changes}, command)
+
+    return make
+
+
+@pytest.fixture
+def train(tiny_config):
+    """`train(name, command="grpo", **overrides)`: carry out a very small run; `__` in a key stands for a dot."""
+
+    def carry_out(name="run", command="grpo", **overrides):
+        config = tiny_config(name, command, **overrides)
+        return carry_on(config, command, resume=False)
+
+    return carry_out
+
+
+def carry_on(config, command="grpo", resume=True):
+    """Run, or resume, a config."""
+    importlib.import_module(f"maskgrpo_cli.engine.{command}").run(config, "tiny", resume)
+    return Run(config.output_dir, config)

@@ -34,8 +34,13 @@ def run(config: Config, split: str) -> None:
     title = f"eval · {config.task.name} · {config.model.path}"
     with make_reporter(directory_of_run, title, 0, quiet=not main) as reporter, Interrupts() as interrupts:
         session = Session(config, accelerator, directory_of_run, reporter, interrupts)
-        policy = load_policy(config, accelerator, trained=False)
-        problems, _ = data.encode_prompts(problems, policy.modality.encode, config.task, reporter.warn)
+        try:
+            policy = load_policy(config, accelerator, trained=False)
+            problems, _ = data.encode_prompts(problems, policy.modality.encode, config.task, reporter.warn)
+        except UserError:
+            if directory_of_run:
+                directory_of_run.discard()  # the same command, put right, must not find a run in its way
+            raise
         generations = directory / GENERATIONS
 
         def keep(batch: list[Judged]) -> None:

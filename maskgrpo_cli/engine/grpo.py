@@ -47,6 +47,9 @@ class Rollout:
     metrics: dict[str, float]
 
 
+_SAMPLE_AXIS = {"responses": 0, "advantages": 0, "old": 1, "reference": 1}  # where n is in a rollout's tensors
+
+
 class Grpo:
     """The GRPO method: `step(i)` leaves the gradients of optimiser step i in the parameters."""
 
@@ -92,13 +95,26 @@ class Grpo:
             self.policy.sync_reference()
 
     def state(self) -> dict:
-        """What a checkpoint keeps: the rollout being reused."""
-        return {} if self.rollout is None else {"rollout": vars(self.rollout)}
+        """What a checkpoint keeps: the rollout being reused, the samples of all processes in order."""
+        if self.rollout is None:
+            return {}
+        fields = vars(self.rollout) | {"prompts": gather_rows(self.session.accelerator, self.rollout.prompts)}
+        for name, axis in _SAMPLE_AXIS.items():
+            if fields[name] is not None:
+                fields[name] = torch.cat(gather_rows(self.session.accelerator, [fields[name]]), dim=axis)
+        return {"rollout": fields}
 
     def load_state(self, state: dict) -> None:
-        """Take up a saved rollout."""
+        """Take up this process's part of a saved rollout; completions of later ones are taken back."""
         if "rollout" in state:
-            self.rollout = Rollout(**state["rollout"])
+            fields, first, count = dict(state["rollout"]), self.mine.start, len(self.mine)
+            fields["prompts"] = fields["prompts"][first : first + count]
+            for name, axis in _SAMPLE_AXIS.items():
+                if fields[name] is not None:
+                    fields[name] = fields[name].narrow(axis, first, count).clone()
+            self.rollout = Rollout(**fields)
+        if self.session.run:
+            self.session.run.rewind_completions(-1 if self.rollout is None else self.rollout.index)
 
     # --- rollout ---------------------------------------------------------------------------------
 
@@ -163,17 +179,18 @@ class Grpo:
         return mine_advantages, metrics
 
     def _log_completions(self, index, problems, completions, rewards: Tensor, advantages: Tensor) -> None:
-        if not self.session.run:
-            return
         rows = [
-            {"rollout": index, "sample": self.mine.start + i, "prompt": problem.prompt, "completion": completion,
+            {"rollout": index, "sample": sample, "prompt": problem.prompt, "completion": completion,
              "reward": reward, "advantage": advantage}
-            for i, (problem, completion, reward, advantage) in enumerate(
-                zip(problems, completions, rewards.tolist(), advantages.tolist(), strict=True))
+            for sample, problem, completion, reward, advantage in zip(
+                self.mine, problems, completions, rewards.tolist(), advantages.tolist(), strict=True)
         ]
-        self.session.run.completions(rows[: self.settings.log_completions])
         first = rows[0]
         self.session.reporter.completion(first["prompt"], first["completion"], first["reward"])
+        rows = [row for row in rows if row["sample"] < self.settings.log_completions]
+        rows = gather_rows(self.session.accelerator, rows)
+        if self.session.run and rows:
+            self.session.run.completions(rows)
 
     # --- scoring ---------------------------------------------------------------------------------
 
@@ -186,7 +203,7 @@ class Grpo:
         if canvas.unconditional is not None:
             canvas.unconditional.ids[:, canvas.start :] = responses
         noise = Noise((self.seed, rollout.index, update), tuple(self.mine[row] for row in rows))
-        valid = torch.ones_like(responses, dtype=torch.bool) if settings.keep_after_end else modality.valid(responses)
+        valid = self._valid(responses)
         if settings.ratio == "random" or (settings.ratio == "auto" and self.settings.updates == 1):
             ratio = random_ratio(noise, settings.min_ratio)
         else:
@@ -195,6 +212,11 @@ class Grpo:
         taken = inspect.signature(self.estimator).parameters
         options = {key: value for key, value in offered.items() if key in taken}
         return canvas, self.estimator(canvas, valid, ratio, noise, **options)
+
+    def _valid(self, responses: Tensor) -> Tensor:
+        """[n, L] bool: tokens that may be scored, those up to the end of the answer."""
+        everything = self.settings.estimator.keep_after_end
+        return torch.ones_like(responses, dtype=torch.bool) if everything else self.policy.modality.valid(responses)
 
     def _log_probs(self, denoiser: Denoiser, canvas: Canvas, copies: list[NoisyCopy]):
         return score(
@@ -248,7 +270,7 @@ class Grpo:
         everyone = list(range(len(self.mine)))
         _, copies = self._copies(rollout, update, everyone)
         scored = scored_tokens(copies)
-        valid = self.policy.modality.valid(rollout.responses)
+        valid = self._valid(rollout.responses)
         counts = torch.stack([self.objective.weights(scored).sum(), scored.sum().float(), valid.sum().float()])
         weight, tokens, length = total(accelerator, counts).tolist()
         batches = self._micro_batches(rows)

@@ -11,10 +11,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Within the context a first signal waits for `check`; a second one ends the process at once."""
+    """Within the context a first signal waits for `check`; a second one ends the process at once, nothing saved."""
 
     def __init__(self):
         self.received: int | None = None
+        self.insisted = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Interrupts:
@@ -33,5 +34,6 @@ class Interrupts:
 
     def _hear(self, number: int, frame: object) -> None:
         if self.received is not None:
+            self.insisted = True  # whatever was going on is half done: it must not be saved
             raise Interrupted(number)
         self.received = number

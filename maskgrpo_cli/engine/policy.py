@@ -57,6 +57,7 @@ class Policy:
             self._reference = self.accelerator.prepare_model(frozen, evaluation_mode=True)
         elif synced:
             adapters.copy_policy_to_reference(self.plain)
+            self.plain.eval()
 
     def sync_reference(self) -> None:
         """Copy the policy's present weights into the reference."""
@@ -161,7 +162,7 @@ def _assemble(model: nn.Module, tokenizer, modality: str, accelerator: Accelerat
     config = model.config
     kind = registry.resolve("modality", modality)
     text = kind(tokenizer, config.mask_token_id, config.embedding_size)
-    return Policy(model.to(accelerator.device), text, accelerator, base)
+    return Policy(model.to(accelerator.device).eval(), text, accelerator, base)  # fresh adapters come in training mode
 
 
 def run_adapter(path: str, adapter: str | None) -> tuple[str, str | None]:
@@ -173,7 +174,9 @@ def run_adapter(path: str, adapter: str | None) -> tuple[str, str | None]:
         return path, adapter
     if not (folder / "config.yaml").is_file():
         raise UserError(f"model '{path}': an adapter without its base; write --model BASE --adapter {path}/{ADAPTER}")
-    return recipes.load(str(folder / "config.yaml")).model.path, str(folder / ADAPTER)
+    base, _ = run_adapter(recipes.load(str(folder / "config.yaml")).model.path, None)
+    # a run that went on from another run's adapter trained that one further: its own result says everything
+    return base, str(folder / ADAPTER)
 
 
 def model_class(folder: Path) -> type:

@@ -27,7 +27,7 @@ class Rewarded:
 class Rewards:
     """The reward functions of a run and their weights.
 
-    A function that raises or returns NaN for a sample has failed there: said once a function, counted always,
+    A function that raises or returns NaN or an infinity for a sample has failed there: said once a function, counted always,
     and the sample leaves its group's statistics.
     """
 
@@ -48,7 +48,8 @@ class Rewards:
         values = torch.tensor([[math.nan if v is None else v for v in column] for column in columns]).T
         absent = torch.tensor([[v is None for v in column] for column in columns], dtype=torch.bool).T
         values = values.reshape(len(completions), len(self.names)).float()
-        failed = values.isnan() & ~absent
+        failed = ~values.isfinite() & ~absent
+        values = values.masked_fill(failed, math.nan)
         return Rewarded(values, failed, total_reward(values, self.weights, failed))
 
     def _run(self, name: str, function, problems: Sequence[Problem], completions: Sequence[str]) -> list:
@@ -65,8 +66,9 @@ class Rewards:
                 self._run(name, function, [problem], [completion])[0]
                 for problem, completion in zip(problems, completions, strict=True)
             ]
-        if any(score is not None and math.isnan(score) for score in scores):
-            self._tell(name, "it returned NaN")
+        odd = next((score for score in scores if score is not None and not math.isfinite(score)), None)
+        if odd is not None:
+            self._tell(name, f"it returned {odd}")
         return scores
 
     def _call(self, name: str, function, problems: Sequence[Problem], completions: Sequence[str]) -> list:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from accelerate import Accelerator
 
 from maskgrpo_cli.config.schema import Config
+from maskgrpo_cli.engine.devices import gather_rows
 from maskgrpo_cli.engine.generation import Progress
 from maskgrpo_cli.engine.interrupts import Interrupts
 from maskgrpo_cli.engine.reporting.display import Reporter
@@ -27,7 +28,15 @@ class Session:
         """A callback for a phase of work, which is also where an interruption is obeyed."""
 
         def report(done: int, of: int) -> None:
-            self.interrupts.check()
+            if self.accelerator.num_processes == 1:  # others would wait for a process that left alone
+                self.interrupts.check()
             self.reporter.phase(phase, done, of)
 
         return report
+
+    def check_interrupts(self) -> None:
+        """Raise Interrupted in every process if a signal has come to any; called between optimiser steps."""
+        if self.accelerator.num_processes > 1:
+            heard = gather_rows(self.accelerator, [self.interrupts.received])
+            self.interrupts.received = next((signal for signal in heard if signal is not None), None)
+        self.interrupts.check()

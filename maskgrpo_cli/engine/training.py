@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from maskgrpo_cli.engine.reporting.display import make_reporter
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory, environment, peak_memory_bytes
 from maskgrpo_cli.engine.reporting.summary import plain, show
 from maskgrpo_cli.engine.session import Session
-from maskgrpo_cli.errors import Interrupted, RunFailed
+from maskgrpo_cli.errors import Interrupted, RunFailed, UserError
 from maskgrpo_cli.types import Task
 
 
@@ -52,36 +53,36 @@ class Loop:
         policy.model, self.optimizer = session.accelerator.prepare(policy.model, optimizer)
         policy.model.eval()
         self.done = 0
+        self.unreported: dict[str, float] | None = None  # metrics of the step just taken, its evaluation still to come
 
     def resume(self, method: Method) -> None:
         """Continue from the newest whole checkpoint of the run; later metrics are taken back."""
         session = self.session
-        folder = checkpoint.latest(Path(session.config.output_dir) / "checkpoints")
+        folder = checkpoint.latest(Path(session.config.output_dir) / "checkpoints", session.reporter.warn)
         self.done, state = checkpoint.load(folder, self.policy, self.optimizer)
-        method.load_state(state)
+        self.unreported = state["unreported"]
+        method.load_state(state["method"])
         if session.run:
-            session.run.rewind(self.done)
+            session.run.rewind(self.done - (self.unreported is not None))
         session.reporter.say(f"continuing after step {self.done} from {folder}")
 
     def fit(self, method: Method, evaluations: Evaluations) -> None:
-        """Run to `steps`; an interruption saves a checkpoint first.
+        """Run to `steps`.
 
         Raises:
             RunFailed: the loss or a gradient is not finite; the weights are as before that step.
-            Interrupted: Ctrl-C or SIGTERM.
+            Interrupted: Ctrl-C or SIGTERM; `save` then keeps what there is.
         """
         every = session_every(self.settings.save_every, self.settings.steps)
-        try:
-            while self.done < self.settings.steps:
-                row = self._step(method)
-                if evaluations.due(self.done, self.settings.steps):
-                    row |= evaluations.curve()
-                self._report(row)
-                if self.done % every == 0 or self.done == self.settings.steps:
-                    self.save(method)
-        except Interrupted as interruption:
-            interruption.saved = str(self.save(method))
-            raise
+        while self.unreported is not None or self.done < self.settings.steps:
+            if self.unreported is None:
+                self.session.check_interrupts()
+                self.unreported = self._step(method)
+            evaluated = evaluations.curve() if evaluations.due(self.done, self.settings.steps) else {}
+            self._report(self.unreported | evaluated)
+            self.unreported = None
+            if self.done % every == 0 or self.done == self.settings.steps:
+                self.save(method)
 
     def _step(self, method: Method) -> dict[str, float]:
         rate = learning_rate(self.done, self.settings.steps, self.settings.optimizer)
@@ -112,12 +113,12 @@ class Loop:
             self.session.accelerator.log(numbers, step=self.done)
 
     def save(self, method: Method) -> Path:
-        """A checkpoint of the run as it is after `done` steps."""
+        """A checkpoint of the run as it is after `done` steps; every process takes part."""
         checkpoints = Path(self.session.config.output_dir) / "checkpoints"
+        state = {"method": method.state(), "unreported": self.unreported}
         if self.session.accelerator.is_main_process:
-            checkpoint.save(
-                checkpoints, self.done, self.policy, self.optimizer, method.state(), self.settings.keep_checkpoints
-            )
+            keep = self.settings.keep_checkpoints
+            checkpoint.save(checkpoints, self.done, self.policy, self.optimizer, state, keep)
         return checkpoint.folder_of(checkpoints, self.done)
 
 
@@ -151,23 +152,34 @@ def train(
         run.create(recipes.dump(config))
     settings = getattr(config, command)
     reporter = make_reporter(run, f"{command} · {recipe}", settings.steps, quiet=not main)
-    with reporter, Interrupts() as interrupts:
+    with reporter, Interrupts() as interrupts, trackers(accelerator):
         session = Session(config, accelerator, run, reporter, interrupts)
-        task = data.find_task(config.task)
-        policy = make_policy(accelerator, task)
-        method = make_method(session, policy, task)
-        evaluations = Evaluations(session, policy, task)
-        loop = Loop(session, command, policy)
-        if config.tracker:
-            accelerator.init_trackers(f"maskgrpo-{command}", config=flat(config.model_dump(mode="json")))
-        reporter.say(f"run directory {directory}")
-        if resume:
-            loop.resume(method)
-        before = evaluations.before(skip=command == "sft" and config.sft.from_scratch is not None, resumed=resume)
-        training = time.perf_counter()
-        loop.fit(method, evaluations)
-        trained = time.perf_counter() - training
-        after = evaluations.final()
+        try:
+            task = data.find_task(config.task)
+            policy = make_policy(accelerator, task)
+            method = make_method(session, policy, task)
+            evaluations = Evaluations(session, policy, task)
+            loop = Loop(session, command, policy)
+            if config.tracker:
+                accelerator.init_trackers(f"maskgrpo-{command}", config=flat(config.model_dump(mode="json")))
+            reporter.say(f"run directory {directory}")
+            if resume:
+                loop.resume(method)
+        except UserError:
+            if run and not resume:
+                run.discard()  # the same command, put right, must not find a run in its way
+            raise
+        try:
+            from_nothing = command == "sft" and config.sft.from_scratch is not None
+            before = evaluations.before(skip=from_nothing or loop.done > 0, resumed=resume)
+            training = time.perf_counter()
+            loop.fit(method, evaluations)
+            trained = time.perf_counter() - training
+            after = evaluations.final()
+        except Interrupted as interruption:
+            if not interrupts.insisted:
+                interruption.saved = str(loop.save(method))
+            raise
         if main:
             policy.save(directory)
             if config.model.merge and policy.is_adapter():
@@ -181,10 +193,18 @@ def train(
         if run:
             run.summary(summary)
             run.log(plain(summary))
-    if config.tracker:
-        accelerator.end_training()
     if main:
         show(summary)
+
+
+@contextlib.contextmanager
+def trackers(accelerator: Accelerator):
+    """Trackers started within the context have written everything when it ends, however it ends."""
+    try:
+        yield
+    finally:
+        for tracker in accelerator.trackers:
+            tracker.finish()
 
 
 def flat(tree: dict, prefix: str = "") -> dict:

@@ -51,17 +51,34 @@ class RunDirectory:
             ) from error
         return self
 
+    def discard(self) -> None:
+        """Take back what `create` made, of a run that could not start; whatever else is there stays."""
+        for name in ("config.yaml", "log.txt"):
+            (self.path / name).unlink(missing_ok=True)
+        for folder in (self.checkpoints, self.path):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
     def metrics(self, row: dict[str, Any]) -> None:
         """Append the metrics of one optimiser step; NaN and infinities become null."""
         self._append("metrics.jsonl", to_json(row) + "\n")
 
     def rewind(self, step: int) -> None:
         """Take back the metrics of steps after `step`, which a resumed run takes again."""
-        path = self.path / "metrics.jsonl"
+        self._rewind("metrics.jsonl", "step", step)
+
+    def rewind_completions(self, rollout: int) -> None:
+        """Take back the completions of rollouts after `rollout`, which a resumed run draws again."""
+        self._rewind("completions.jsonl", "rollout", rollout)
+
+    def _rewind(self, name: str, key: str, last: int) -> None:
+        path = self.path / name
         if path.is_file():
-            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+            # split at \n only: a completion may hold other line separators, which JSON does not escape
+            lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
             partial = path.with_suffix(".tmp")
-            partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            kept = "".join(f"{line}\n" for line in lines if _number(line, key) <= last)
+            partial.write_text(kept, encoding="utf-8")
             os.replace(partial, path)
 
     def completions(self, rows: list[dict[str, Any]]) -> None:
@@ -98,11 +115,11 @@ class RunDirectory:
             raise RunFailed(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _step_of(line: str) -> float:
-    """The step of a line of metrics; infinite for one that a crash cut short."""
+def _number(line: str, key: str) -> float:
+    """A number of a line of JSON; infinite for a line that a crash cut short."""
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError):
+        return json.loads(line)[key]
+    except (ValueError, KeyError, TypeError):
         return float("inf")
 
 
