@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: threads only wait for one another at these sizes
+
 
 @pytest.fixture(scope="session")
 def benchmark_data():

@@ -1,0 +1,164 @@
+"""Interrupted runs end exactly as undisturbed ones: weights, optimiser and metrics to the bit."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from conftest import LORA, Run, carry_on
+from test_runs_grpo import same
+
+from maskgrpo_cli.engine import session as session_module
+from maskgrpo_cli.errors import Interrupted, UserError
+
+STEPS = {"grpo.steps": 5, "grpo.updates": 3, "sft.steps": 5, "grpo.optimizer.weight_decay": 0.1}
+KINDS = {
+    "full": {},
+    "full-beta-sync": {"grpo.objective.beta": 0.1, "grpo.objective.sync_ref_steps": 2},
+    "lora": LORA,
+    "lora-dropout": {"model.lora": {"rank": 2, "alpha": 4.0, "dropout": 0.2}, "grpo.objective.beta": 0.1},
+    "lora-sync": {**LORA, "grpo.objective.beta": 0.1, "grpo.objective.sync_ref_steps": 2},
+}
+
+
+def optimiser(run, step):
+    """The tensors of a checkpoint's optimiser."""
+    state = torch.load(run.folder / "checkpoints" / f"step-{step:06d}" / "optimizer.pt", weights_only=True)["state"]
+    return {f"{i}.{key}": value for i, entry in state.items() for key, value in entry.items()}
+
+
+def assert_equal_end(first, second, steps=5):
+    """Both runs have the same metrics, weights and optimiser state, to the bit."""
+    assert [row["step"] for row in second.rows()] == list(range(1, steps + 1))
+    assert first.metrics() == second.metrics()
+    assert same(first.weights(), second.weights())
+    assert same(optimiser(first, steps), optimiser(second, steps))
+
+
+class Stop:
+    """Interrupts a run at the n-th report of a phase, as Ctrl-C there would."""
+
+    def __init__(self, monkeypatch, phase, at):
+        self.seen = []
+        original = session_module.Session.progress
+
+        def progress(session, name):
+            report = original(session, name)
+
+            def counted(done, of):
+                self.seen.append(name)
+                if name == phase and self.seen.count(name) == at:
+                    session.interrupts.received = 2
+                report(done, of)
+
+            return counted
+
+        monkeypatch.setattr(session_module.Session, "progress", progress)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cut", [2, 3])
+def test_continued_from_a_saved_step(train, tiny_config, tmp_path, kind, cut):
+    """Step 2 lies inside the three updates of a rollout, step 3 between two rollouts."""
+    whole = train("whole", **STEPS, **KINDS[kind])
+    partly = train("cut", **STEPS, **KINDS[kind], **{"grpo.save_every": 1, "grpo.keep_checkpoints": 9})
+    for later in range(cut + 1, 6):
+        shutil.rmtree(partly.folder / "checkpoints" / f"step-{later:06d}")
+    for result in ("model", "adapter", "summary.json"):
+        path = partly.folder / result
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    resumed = carry_on(partly.config)
+    assert f"continuing after step {cut}" in resumed.log()
+    assert_equal_end(whole, resumed)
+    assert whole.completions() == resumed.completions()
+    assert len(resumed.rows("completions.jsonl")) == len(whole.rows("completions.jsonl"))
+
+
+@pytest.mark.parametrize(("phase", "at"), [
+    ("rollout", 1), ("rollout", 6), ("score", 2), ("update", 1), ("update", 5), ("evaluate", 3), ("test", 7)])
+def test_continued_from_an_interruption_anywhere(train, tiny_config, monkeypatch, phase, at):
+    evaluated = {"evaluation.every": 2, "evaluation.limit": 2, "evaluation.final_limit": 2,
+                 "grpo.micro_batch_size": 4, **STEPS}
+    whole = train("whole", **evaluated)
+    config = tiny_config("cut", **evaluated)
+    with monkeypatch.context() as patch:
+        stop = Stop(patch, phase, at)
+        with pytest.raises(Interrupted) as caught:
+            carry_on(config, resume=False)
+        assert stop.seen[-1] == phase and stop.seen.count(phase) == at
+    assert caught.value.exit_code == 130
+    assert (Run(config.output_dir, config).folder / "checkpoints").samefile(caught.value.saved.rsplit("/", 1)[0])
+    resumed = carry_on(config)
+    assert_equal_end(whole, resumed)
+    assert whole.rows("completions.jsonl") == resumed.rows("completions.jsonl")
+    before = [json.loads((run.folder / "summary.json").read_text())["evaluations"] for run in (whole, resumed)]
+    assert before[0] == before[1]
+
+
+def test_continued_twice(train, tiny_config, monkeypatch):
+    """Interrupted again in the very evaluation at which it was taken up."""
+    evaluated = {"evaluation.every": 2, "evaluation.limit": 2, **STEPS}
+    whole = train("whole", **evaluated)
+    config = tiny_config("cut", **evaluated)
+    for resume in (False, True, True):
+        with monkeypatch.context() as patch:
+            Stop(patch, "evaluate", 2)
+            with pytest.raises(Interrupted):
+                carry_on(config, resume=resume)
+    assert_equal_end(whole, carry_on(config))
+
+
+@pytest.mark.parametrize("kind", ["full", "lora-dropout"])
+def test_sft_continues(train, tiny_config, monkeypatch, kind):
+    whole = train("whole", "sft", **STEPS, **KINDS[kind])
+    config = tiny_config("cut", "sft", **STEPS, **KINDS[kind])
+    with monkeypatch.context() as patch:
+        Stop(patch, "update", 4)
+        with pytest.raises(Interrupted):
+            carry_on(config, "sft", resume=False)
+    assert_equal_end(whole, carry_on(config, "sft"))
+
+
+def test_sft_from_nothing_continues(train, tiny_config, monkeypatch):
+    shape = {"d_model": 16, "n_layers": 1, "n_heads": 2, "mlp_hidden_size": 16}
+    whole = train("whole", "sft", **STEPS, sft__from_scratch=shape)
+    config = tiny_config("cut", "sft", **STEPS, sft__from_scratch=shape)
+    with monkeypatch.context() as patch:
+        Stop(patch, "update", 3)
+        with pytest.raises(Interrupted):
+            carry_on(config, "sft", resume=False)
+    assert_equal_end(whole, carry_on(config, "sft"))
+
+
+def test_a_finished_run_stays_what_it_was(train):
+    run = train(**{"evaluation.final_limit": 2})
+    metrics, weights = run.metrics(), run.weights()
+    again = carry_on(run.config)
+    assert again.metrics() == metrics and same(again.weights(), weights)
+
+
+def test_nothing_to_continue_is_a_mistake_of_the_user(tiny_config, tmp_path):
+    config = tiny_config()
+    (tmp_path / "run").mkdir()
+    with pytest.raises(UserError, match="no complete checkpoint"):
+        carry_on(config)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_a_second_signal_saves_nothing(tiny_config, monkeypatch, tmp_path):
+    """What was going on is half done: a checkpoint of it would not be what it says."""
+    config = tiny_config()
+    original = torch.optim.AdamW.step
+
+    def halfway(self, *args, **kwargs):
+        import signal
+
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", halfway)
+    with pytest.raises(Interrupted) as caught:
+        carry_on(config, resume=False)
+    assert caught.value.exit_code == 143 and caught.value.saved is None
+    assert Run(tmp_path / "run", config).checkpoints() == []
