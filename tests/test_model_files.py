@@ -168,3 +168,13 @@ def test_a_folder_without_a_tokenizer_or_with_a_damaged_one(folder):
     (folder / "tokenizer.json").write_text('{"model": 3}')
     with pytest.raises(UserError, match=r"tokenizer\.json cannot be read"):
         load_tokenizer(folder)
+
+
+def test_a_hub_that_cannot_be_reached_is_one_message(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError) as told:
+        locate("maskgrpo-tests/not-in-any-cache")
+    first, second = str(told.value).splitlines()
+    assert first.startswith("model 'maskgrpo-tests/not-in-any-cache': the hub cannot be reached")
+    assert second == "  give a folder: --model path/to/not-in-any-cache"
