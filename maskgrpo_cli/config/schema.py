@@ -215,6 +215,7 @@ class Architecture(Section):
     )
     mlp_hidden_size: Count = Field(384, description="Width inside the feed-forward layers.")
     max_sequence_length: Count = Field(256, description="Longest prompt and completion together, in tokens.")
+    rope_theta: Positive = Field(100.0, description="Base of the rotary angles; small, for short sequences.")
 
 
 class SftConfig(Section):

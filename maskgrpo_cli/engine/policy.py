@@ -155,6 +155,7 @@ def new_policy(
     )
     with seeded(seed):
         model = LLaDAModelLM(config)
+        model.initialise_small()
     return _assemble(model.eval(), tokenizer, modality, accelerator, "new")
 
 
