@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -83,10 +84,11 @@ class Objective:
     """A policy loss and what it is averaged over.
 
     `losses(new, old, advantages, scored, clip_low, clip_high)` takes [B, L], [B, L], [B], [B, L] and returns the
-    loss of each sequence [B], summed over its tokens if `per_token`, and which tokens were clipped [B, L].
+    loss of each sequence [B], summed over its tokens if `per_token`, which tokens count as clipped [B, L], and
+    which have no gradient for it [B, L].
     """
 
-    losses: Callable[..., tuple[Tensor, Tensor]]
+    losses: Callable[..., tuple[Tensor, Tensor, Tensor]]
     per_token: bool
 
     def weights(self, scored: Tensor) -> Tensor:
@@ -100,25 +102,30 @@ def _mean(values: Tensor, scored: Tensor) -> Tensor:
 
 
 def _grpo(new: Tensor, old: Tensor, advantages: Tensor, scored: Tensor, clip_low: float, clip_high: float):
-    """-min(rho A, clip(rho, 1 - eps_low, 1 + eps_high) A), rho = exp(new - old), token by token."""
+    """-min(rho A, clip(rho, 1 - eps_low, 1 + eps_high) A), rho = exp(new - old), token by token.
+
+    Published runs count as clipped the tokens with rho A < clip(rho) A: those outside the bounds whose gradient
+    stays. The others outside, with clip(rho) A < rho A, have none.
+    """
     ratio, advantage = (new - old).exp(), advantages[:, None]
-    free, clipped = ratio * advantage, ratio.clamp(1 - clip_low, 1 + clip_high) * advantage
-    return -(torch.minimum(free, clipped) * scored).sum(-1), (clipped < free) & scored
+    free, bounded = ratio * advantage, ratio.clamp(1 - clip_low, 1 + clip_high) * advantage
+    return -(torch.minimum(free, bounded) * scored).sum(-1), (free < bounded) & scored, (bounded < free) & scored
 
 
 def _gmpo(new: Tensor, old: Tensor, advantages: Tensor, scored: Tensor, clip_low: float, clip_high: float):
     """-A exp(mean d'), d' the token's d = new - old clipped on the side that A makes larger (arXiv 2507.20673)."""
     difference, positive = new - old, advantages[:, None] >= 0
     pessimistic = torch.where(positive, difference.clamp(max=clip_high), difference.clamp(min=-clip_low))
-    clipped = torch.where(positive, difference > clip_high, difference < -clip_low) & scored
-    return -advantages * _mean(pessimistic, scored).exp() * scored.any(-1), clipped
+    cut = torch.where(positive, difference > clip_high, difference < -clip_low) & scored
+    return -advantages * _mean(pessimistic, scored).exp() * scored.any(-1), cut, cut
 
 
 def _gspo(new: Tensor, old: Tensor, advantages: Tensor, scored: Tensor, clip_low: float, clip_high: float):
     """-min(s A, clip(s, 1 - eps, 1 + eps) A), s = exp(mean d) of the sequence (arXiv 2507.18071)."""
     ratio = _mean(new - old, scored).exp()
-    free, clipped = ratio * advantages, ratio.clamp(1 - clip_low, 1 + clip_high) * advantages
-    return -torch.minimum(free, clipped) * scored.any(-1), (clipped < free)[:, None] & scored
+    free, bounded = ratio * advantages, ratio.clamp(1 - clip_low, 1 + clip_high) * advantages
+    cut = (bounded < free)[:, None] & scored
+    return -torch.minimum(free, bounded) * scored.any(-1), cut, cut
 
 
 GRPO = Objective(_grpo, per_token=True)
@@ -132,21 +139,29 @@ def k3(new: Tensor, reference: Tensor) -> Tensor:
     return difference.exp() - difference - 1
 
 
+class PolicyLoss(NamedTuple):
+    """A policy loss and what is logged of it."""
+
+    losses: Tensor  # [B]
+    clipped: Tensor  # [B, L] bool, as published runs count it
+    cut: Tensor  # [B, L] bool, tokens that clipping leaves without a gradient
+    kl: Tensor  # [B, L], 0 where not scored
+
+
 def policy_loss(
     objective: Objective, new: Tensor, old: Tensor, reference: Tensor | None, advantages: Tensor, scored: Tensor,
     *, clip_low: float, clip_high: float, beta: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> PolicyLoss:
     """Losses to be summed and divided by the step's total of `objective.weights(scored)`.
 
     Args:
         new, old, reference: [B, L] log-probabilities on the same noisy copies; no reference where beta = 0.
         advantages: [B]; scored: [B, L] bool, the tokens of this update's own mask.
 
-    Returns:
-        loss [B]; clipped [B, L] bool; KL [B, L] to the reference, or to the old policy where there is none.
+    The KL is to the reference, or to the old policy where there is none.
     """
-    losses, clipped = objective.losses(new, old, advantages, scored, clip_low, clip_high)
+    losses, clipped, cut = objective.losses(new, old, advantages, scored, clip_low, clip_high)
     kl = k3(new, old if reference is None else reference)
     if beta:
         losses = losses + beta * ((kl * scored).sum(-1) if objective.per_token else _mean(kl, scored))
-    return losses, clipped, kl.detach() * scored
+    return PolicyLoss(losses, clipped, cut, kl.detach() * scored)

@@ -18,12 +18,12 @@ close = torch.testing.assert_close
 
 
 def average(objective, new, old, reference, advantages, scored, *, low=0.2, high=0.2, beta=0.0):
-    """Loss, clip ratio and mean KL as the engine averages them."""
-    losses, clipped, kl = policy_loss(
+    """Loss, share of tokens without a gradient, mean KL and clip ratio as the engine averages them."""
+    result = policy_loss(
         objective, new, old, reference, advantages, scored, clip_low=low, clip_high=high, beta=beta
     )
-    tokens = scored.sum()
-    return losses.sum() / objective.weights(scored).sum(), clipped.sum() / tokens, kl.sum() / tokens
+    shares = (part.sum() / scored.sum() for part in (result.cut, result.kl, result.clipped))
+    return result.losses.sum() / objective.weights(scored).sum(), *shares
 
 
 def golden(case) -> dict:
@@ -40,25 +40,25 @@ def golden(case) -> dict:
 def test_golden_grpo_losses_and_gradients(case):
     given = golden(case)
     eps = case["epsilon"]
-    loss, clipped, kl = average(GRPO, *given.values(), low=eps, high=eps, beta=case["beta"])
+    loss, cut, kl, clipped = average(GRPO, *given.values(), low=eps, high=eps, beta=case["beta"])
     gradient, = torch.autograd.grad(loss, given["new"])
     expected = {name: GOLDEN.get(f"{case['key']}.{name}") for name in ("loss", "clip_ratio", "mean_kl")}
     close(loss, expected["loss"], atol=2e-6, rtol=0)
     close(gradient, GOLDEN[f"{case['key']}.grad_new_logps"], atol=2e-6, rtol=0)
     if case["beta"]:
         close(kl, expected["mean_kl"], atol=2e-6, rtol=0)
-    # The golden ratio counts rho A < clip(rho) A: tokens outside the bounds whose gradient is *not* cut.
-    # Ours counts those whose gradient is; the two together are all tokens outside.
+    close(clipped, expected["clip_ratio"])
+    # It counts tokens outside the bounds whose gradient is *not* cut; with those that are cut they are all outside.
     ratio = (given["new"] - given["old"]).exp()
     outside = ((ratio < 1 - eps) | (ratio > 1 + eps)) & given["scored"] & (given["advantages"] != 0)[:, None]
-    close(clipped + expected["clip_ratio"], outside.sum() / given["scored"].sum())
+    close(clipped + cut, outside.sum() / given["scored"].sum())
 
 
 def test_fault_1_only_the_updates_own_mask_has_a_gradient():
     own = next(case for case in CASES if case["mask"] == "3d_current_only")
     given = golden(own)
     for objective in EVERY.values():
-        loss, _, _ = average(objective, *given.values(), beta=own["beta"])
+        loss, *_ = average(objective, *given.values(), beta=own["beta"])
         gradient, = torch.autograd.grad(loss, given["new"])
         assert (gradient[~given["scored"]] == 0).all()
     other_masks = GOLDEN["mask_3d"].bool().any(0) & ~given["scored"]
@@ -84,12 +84,12 @@ BY_HAND = [
 @pytest.mark.parametrize(("name", "advantage", "expected", "clipped"), BY_HAND)
 def test_fault_5_gmpo_gspo_and_grpo_by_hand(name, advantage, expected, clipped):
     new, scored = torch.tensor(DIFFERENCES), torch.tensor(SCORED)
-    losses, was_clipped, _ = policy_loss(
+    losses, _, was_cut, _ = policy_loss(
         EVERY[name], new, torch.zeros_like(new), None, torch.tensor([advantage]), scored,
         clip_low=0.2, clip_high=0.2, beta=0.0,
     )
     assert (losses.sum() / EVERY[name].weights(scored).sum()).item() == pytest.approx(expected, rel=1e-6)
-    assert was_clipped.int().tolist() == [[*clipped, 0]]
+    assert was_cut.int().tolist() == [[*clipped, 0]]
 
 
 def gradient_of(objective, differences, advantage, low=0.2, high=0.2):
@@ -97,8 +97,8 @@ def gradient_of(objective, differences, advantage, low=0.2, high=0.2):
     scored = torch.ones_like(new, dtype=torch.bool)
     old = torch.zeros(1, len(differences))
     advantages = torch.tensor([advantage])
-    loss, clipped, _ = average(objective, new, old, None, advantages, scored, low=low, high=high)
-    return torch.autograd.grad(loss, new)[0][0].tolist(), clipped.item()
+    loss, cut, *_ = average(objective, new, old, None, advantages, scored, low=low, high=high)
+    return torch.autograd.grad(loss, new)[0][0].tolist(), cut.item()
 
 
 def test_fault_5_gradients_of_gmpo_and_gspo_by_hand():
@@ -126,8 +126,8 @@ def test_at_ratio_one_every_loss_is_minus_the_advantage_and_nothing_is_clipped(n
     new = torch.tensor([[-1.0, -2.0], [-3.0, -0.5]], requires_grad=True)
     scored = torch.ones(2, 2, dtype=torch.bool)
     advantages = torch.tensor([1.5, -0.5])
-    loss, clipped, kl = average(EVERY[name], new, new.detach(), None, advantages, scored)
-    assert loss.item() == pytest.approx(-0.5) and clipped == 0 and kl == 0
+    loss, cut, kl, clipped = average(EVERY[name], new, new.detach(), None, advantages, scored)
+    assert loss.item() == pytest.approx(-0.5) and cut == clipped == kl == 0
     gradient, = torch.autograd.grad(loss, new)
     close(gradient, -advantages[:, None].expand(2, 2) / 4)
 
@@ -145,7 +145,7 @@ def test_beta_adds_the_mean_kl_in_the_objectives_own_average(name):
     scored = torch.tensor([[True, True, False], [True, False, False]])
     up, down, far = math.exp(0.5) - 1.5, math.exp(-0.5) - 0.5, math.e - 2
     per_token, per_sequence = (up + down + far) / 3, ((up + down) / 2 + far) / 2
-    loss, _, kl = average(EVERY[name], new, new, reference, torch.zeros(2), scored, beta=0.1)
+    loss, _, kl, _ = average(EVERY[name], new, new, reference, torch.zeros(2), scored, beta=0.1)
     assert loss.item() == pytest.approx(0.1 * (per_token if name == "grpo" else per_sequence), rel=1e-5)
     assert kl.item() == pytest.approx(per_token, rel=1e-5)
 
@@ -155,8 +155,8 @@ def test_a_sequence_without_scored_tokens_adds_nothing(name):
     new = torch.zeros(2, 3, requires_grad=True)
     scored = torch.tensor([[True, False, True], [False, False, False]])
     given = [new, torch.zeros(2, 3), torch.ones(2, 3), torch.tensor([1.0, 5.0]), scored]
-    loss, _, _ = average(EVERY[name], *given, beta=0.1)
-    alone, _, _ = average(EVERY[name], *(value[:1] for value in given), beta=0.1)
+    loss, *_ = average(EVERY[name], *given, beta=0.1)
+    alone, *_ = average(EVERY[name], *(value[:1] for value in given), beta=0.1)
     assert loss.item() == pytest.approx(alone.item())
     gradient, = torch.autograd.grad(loss, new)
     assert gradient.isfinite().all() and (gradient[1] == 0).all()
@@ -167,12 +167,12 @@ def test_a_sequence_without_scored_tokens_adds_nothing(name):
 def test_a_split_into_micro_batches_changes_neither_loss_nor_gradient(name, split):
     case = next(case for case in CASES if case["beta"])
     given, objective = golden(case), EVERY[name]
-    whole, _, _ = average(objective, *given.values(), beta=0.1)
+    whole, *_ = average(objective, *given.values(), beta=0.1)
     expected, = torch.autograd.grad(whole, given["new"])
     weight, total, start = objective.weights(given["scored"]).sum(), 0.0, 0
     for size in split:
         part = slice(start, start + size)
-        losses, _, _ = policy_loss(
+        losses, *_ = policy_loss(
             objective, *(value[part] for value in given.values()), clip_low=0.2, clip_high=0.2, beta=0.1
         )
         (losses.sum() / weight).backward()

@@ -64,7 +64,7 @@ def evaluate(
                 batches = -(-len(mine) // settings.batch_size)
                 progress(start // settings.batch_size * steps + done, batches * steps)
 
-        noise = Noise((seed, Purpose.EVALUATION), tuple(rows))
+        noise = Noise((seed, 0, 0, Purpose.EVALUATION), tuple(rows))  # no rollout's key has this length
         completions = policy.modality.decode(generate(policy, prompts, settings, noise, progress=step))
         results = judge(task, batch, completions, rewards)
         judged += results

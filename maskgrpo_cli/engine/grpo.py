@@ -274,7 +274,7 @@ class Grpo:
         counts = torch.stack([self.objective.weights(scored).sum(), scored.sum().float(), valid.sum().float()])
         weight, tokens, length = total(accelerator, counts).tolist()
         batches = self._micro_batches(rows)
-        sums = torch.zeros(5, device=accelerator.device)  # loss, KL, clipped, entropy, tokens seen
+        sums = torch.zeros(6, device=accelerator.device)  # loss, KL, clipped, cut, entropy, tokens seen
         progress = self.session.progress("update")
         self.policy.model.train(self.dropout)
         for number, batch in enumerate(batches):
@@ -284,10 +284,10 @@ class Grpo:
                 sums += self._backward(rollout, update, batch, max(weight, 1.0), real)
             progress(number + 1, len(batches))
         self.policy.model.eval()
-        loss, kl, clipped, entropy, seen = total(accelerator, sums).tolist()
+        loss, kl, clipped, cut, entropy, seen = total(accelerator, sums).tolist()
         seen = max(seen, 1.0)
         return {
-            "loss": loss, "kl": kl / seen, "clip_ratio": clipped / seen, "entropy": entropy / seen,
+            "loss": loss, "kl": kl / seen, "clip_ratio": clipped / seen, "cut_ratio": cut / seen, "entropy": entropy / seen,
             "mask_ratio": tokens / max(length, 1.0),
         }
 
@@ -301,16 +301,17 @@ class Grpo:
             scores = self._log_probs(self.policy.denoiser(self.guidance), canvas, copies)
         new, scored = scores.log_probs, scored_tokens(copies).to(device) & real
         old = new.detach() if update == 0 and not self.dropout else rollout.old[update, batch].to(device)
-        losses, clipped, kl = policy_loss(
+        result = policy_loss(
             self.objective, new, old, None if rollout.reference is None else rollout.reference[update, batch].to(device),
             rollout.advantages[batch].to(device), scored, beta=objective.beta, clip_low=objective.clip_low,
             clip_high=objective.clip_low if objective.clip_high is None else objective.clip_high,
         )
-        loss = losses.sum() / weight
+        loss = result.losses.sum() / weight
         # accelerate averages gradients over the processes; the loss is a sum over them
         accelerator.backward(loss * accelerator.num_processes)
         entropy = (scores.entropy * scored).sum()
-        return torch.stack([loss.detach(), kl.sum(), clipped.sum().float(), entropy, scored.sum().float()])
+        logged = (loss.detach(), result.kl.sum(), result.clipped.sum(), result.cut.sum(), entropy, scored.sum())
+        return torch.stack([value.float() for value in logged])
 
 
 def run(config: Config, recipe: str, resume: bool = False) -> None:

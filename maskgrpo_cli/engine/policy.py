@@ -42,6 +42,8 @@ class Policy:
 
     def has_dropout(self) -> bool:
         """Whether training mode would change a forward pass."""
+        if self.plain.config.attention_dropout > 0:
+            return True
         return any(isinstance(module, nn.Dropout) and module.p > 0 for module in self.plain.modules())
 
     def denoiser(self, guidance: float = 0.0) -> Denoiser:
@@ -199,7 +201,8 @@ def lora(model: nn.Module, settings: LoraConfig) -> nn.Module:
 @contextlib.contextmanager
 def seeded(seed: int):
     """Library code that draws from torch's global generator is given a seed, and the generator's state is restored."""
-    with torch.random.fork_rng():
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
 

@@ -106,7 +106,8 @@ def d1(canvas: Canvas, valid: Tensor, ratio: Tensor, noise: Noise, *, prompt_mas
 def coupled(canvas: Canvas, valid: Tensor, ratio: Tensor, noise: Noise, *, full_copy: bool = True) -> list[NoisyCopy]:
     """A mask with p ~ U(0.2, 0.8) and its complement, weighted 1/p and 1/(1-p): each token scored once in the pair.
 
-    With `full_copy` a fully masked copy of weight 1 joins and the two estimates are averaged (as released).
+    With `full_copy` a fully masked copy of weight 1 joins and the two estimates are averaged (as released). The
+    weights make a token's expected value twice its log-probability (1.5 times with the full copy), as published.
     """
     del ratio  # p is drawn
     p = 0.2 + 0.6 * noise.uniform(Purpose.RATIO, 1)

@@ -26,7 +26,7 @@ class Scores:
 
 
 def hide(canvas: Canvas, mask: Tensor, mask_id: int) -> Canvas:
-    """The canvas with `mask` [B, S] hidden; its unconditional twin gets the same response."""
+    """The canvas with `mask` [B, S] hidden; the caller's is not changed."""
     hidden = torch.where(mask.to(canvas.ids.device), mask_id, canvas.ids)
     return Canvas(hidden, canvas.attention_mask, canvas.start, canvas.length, canvas.unconditional)
 

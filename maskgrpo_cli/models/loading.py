@@ -108,4 +108,7 @@ def load_weights(model_class: type, folder: Path, dtype):
     missing = sorted(report["missing_keys"])
     if missing:
         raise UserError(f"model '{folder}': {len(missing)} tensors are missing, such as {missing[0]}")
+    unknown = sorted(report["unexpected_keys"])
+    if unknown:
+        raise UserError(f"model '{folder}': {len(unknown)} tensors have no place in this model, such as {unknown[0]}")
     return model.eval()

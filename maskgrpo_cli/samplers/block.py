@@ -41,15 +41,13 @@ def low_confidence(
     uniform = noise.uniform(Purpose.TOKEN, block_steps * blocks, canvas.length) if temperature else None
     for block in range(blocks):
         first = block * block_length
-        if not len(ending.active):
-            break
         current = ending.canvas
         span = current.ids[:, current.start + first : current.start + first + block_length]
         masked = span == vocabulary.mask_id
         left = masked.sum(-1).tolist()  # the only synchronisation of the block
-        quotas = torch.tensor([reveal_counts(count, block_steps) for count in left])
+        quotas = torch.tensor([reveal_counts(count, block_steps) for count in left]).view(-1, block_steps)
         for step in range(block_steps):
-            quota, width = quotas[:, step], max(left)
+            quota, width = quotas[:, step], max(left, default=0)
             if width and int(quota.max()):
                 columns = masked.int().argsort(dim=-1, descending=True, stable=True)[:, :width]
                 logits = exclude(denoise(current, current.start + first + columns), forbidden)
