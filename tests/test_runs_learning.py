@@ -1,0 +1,28 @@
+"""`maskgrpo grpo --recipe math`, whole: does it learn? Minutes long, so marked slow."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SEEDS = [int(seed) for seed in os.environ.get("MASKGRPO_SEEDS", "0").split(",")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_math_recipe_learns_to_show_its_work(tmp_path, seed):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "maskgrpo_cli", "grpo", "--recipe", "math", "--seed", str(seed)]
+    subprocess.run([*command, "--output-dir", str(run)], check=True, timeout=1500)
+
+    summary = json.loads((run / "summary.json").read_text())
+    change = {e["name"]: e["after"]["accuracy"] - e["before"]["accuracy"] for e in summary["evaluations"]}
+    assert change["greedy accuracy"] >= 0.07 and change["accuracy at T=1"] >= 0.12
+    assert all(e["after"]["total"] == 512 for e in summary["evaluations"])
+    shares = {style["name"]: style for style in summary["styles"]}
+    assert shares["worked"]["after"]["share"] > shares["worked"]["before"]["share"]
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    curve = [row["eval/accuracy"] for row in rows if "eval/accuracy" in row]
+    assert len(curve) >= 3 and len(summary["solved_now"]) == 3
