@@ -50,9 +50,7 @@ class Noise:
 
         A longer last dimension of a one-dimensional draw extends a shorter one.
         """
-        rows = [
-            generator(*self.key, purpose, sample).random(shape, dtype=np.float32) for sample in self.samples
-        ]
+        rows = [generator(*self.key, purpose, sample).random(shape, dtype=np.float32) for sample in self.samples]
         return torch.from_numpy(np.stack(rows)) if rows else torch.zeros(0, *shape)
 
     def rows(self, index: Sequence[int]) -> Noise:

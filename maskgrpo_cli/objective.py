@@ -149,8 +149,16 @@ class PolicyLoss(NamedTuple):
 
 
 def policy_loss(
-    objective: Objective, new: Tensor, old: Tensor, reference: Tensor | None, advantages: Tensor, scored: Tensor,
-    *, clip_low: float, clip_high: float, beta: float,
+    objective: Objective,
+    new: Tensor,
+    old: Tensor,
+    reference: Tensor | None,
+    advantages: Tensor,
+    scored: Tensor,
+    *,
+    clip_low: float,
+    clip_high: float,
+    beta: float,
 ) -> PolicyLoss:
     """Losses to be summed and divided by the step's total of `objective.weights(scored)`.
 

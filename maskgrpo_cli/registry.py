@@ -80,8 +80,9 @@ def resolve(kind: str, name: str):
     if ":" not in target:
         hint = nearest(name, TABLES[kind])
         raise UserError(
-            f"{kind} '{name}' is unknown" + (f"; did you mean '{hint}'?" if hint else "") +
-            f"\n  known: {', '.join(names(kind))}, or your own as module.path:attribute"
+            f"{kind} '{name}' is unknown"
+            + (f"; did you mean '{hint}'?" if hint else "")
+            + f"\n  known: {', '.join(names(kind))}, or your own as module.path:attribute"
         )
     module, _, attribute = target.partition(":")
     if name not in TABLES[kind] and os.getcwd() not in sys.path:

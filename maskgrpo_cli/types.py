@@ -49,8 +49,14 @@ class Task(Protocol):
     rewards: Mapping[str, float]  # default reward names and weights
 
     def load(
-        self, data: str | None, split: str, *, columns: Mapping[str, str] | None = None,
-        limit: int | None = None, offline: bool = False, seed: int = 0,
+        self,
+        data: str | None,
+        split: str,
+        *,
+        columns: Mapping[str, str] | None = None,
+        limit: int | None = None,
+        offline: bool = False,
+        seed: int = 0,
     ) -> list[Problem]:
         """Problems of `split` (train, validation, test) from a file, a hub id or the task's own source."""
 
@@ -62,7 +68,7 @@ class Task(Protocol):
 
 
 Reward = Callable[..., "Sequence[float | None]"]
-"""`reward(prompts, completions, **columns) -> one float per completion, None where not applicable` (TRL's signature)."""
+"""`reward(prompts, completions, **columns)`: one float per completion, None where not applicable (TRL's signature)."""
 
 
 # --- modalities, models, samplers, estimators -------------------------------------------------------
@@ -89,16 +95,20 @@ class Canvas:
     def rows(self, index) -> Canvas:
         """The canvas of some rows only; `index` is anything that indexes a tensor's first dimension."""
         return Canvas(
-            self.ids[index], None if self.attention_mask is None else self.attention_mask[index],
-            self.start, self.length,
+            self.ids[index],
+            None if self.attention_mask is None else self.attention_mask[index],
+            self.start,
+            self.length,
             None if self.unconditional is None else self.unconditional.rows(index),
         )
 
     def to(self, device) -> Canvas:
         """The canvas on a device."""
         return Canvas(
-            self.ids.to(device), None if self.attention_mask is None else self.attention_mask.to(device),
-            self.start, self.length,
+            self.ids.to(device),
+            None if self.attention_mask is None else self.attention_mask.to(device),
+            self.start,
+            self.length,
             None if self.unconditional is None else self.unconditional.to(device),
         )
 

@@ -30,7 +30,9 @@ def folder_of(checkpoints: Path, step: int) -> Path:
     return checkpoints / f"step-{step:06d}"
 
 
-def save(checkpoints: Path, step: int, policy: Policy, optimizer: torch.optim.Optimizer, state: dict, keep: int) -> Path:
+def save(
+    checkpoints: Path, step: int, policy: Policy, optimizer: torch.optim.Optimizer, state: dict, keep: int
+) -> Path:
     """Write a checkpoint whole or not at all, then delete those beyond the newest `keep`.
 
     A whole one of the same step stays as it is: nothing that decides the run differs.
@@ -51,7 +53,8 @@ def save(checkpoints: Path, step: int, policy: Policy, optimizer: torch.optim.Op
         torch.save({"state": state, "reference": policy.reference_state()}, partial / "method.pt")
         files = {
             str(path.relative_to(partial)): {"size": path.stat().st_size, "crc32": _checksum(path)}
-            for path in sorted(partial.rglob("*")) if path.is_file()
+            for path in sorted(partial.rglob("*"))
+            if path.is_file()
         }
         (partial / STATE).write_text(json.dumps({"step": step, "files": files}, indent=1))
         _flush(partial)

@@ -76,8 +76,13 @@ class Evaluations:
 
     def _run(self, problems, temperature: float, phase: str) -> list[Judged]:
         return evaluate(
-            self.policy, self.task, problems, self.sampler.model_copy(update={"temperature": temperature}),
-            seed=self.session.config.seed, rewards=self.rewards, progress=self.session.progress(phase),
+            self.policy,
+            self.task,
+            problems,
+            self.sampler.model_copy(update={"temperature": temperature}),
+            seed=self.session.config.seed,
+            rewards=self.rewards,
+            progress=self.session.progress(phase),
         )
 
     def compare(self, before: Results, after: Results) -> dict:
@@ -90,8 +95,12 @@ class Evaluations:
             if place == 0:
                 names = sorted({*now["styles"], *(past["styles"] if past else ())})
                 styles = [
-                    {"name": name, "before": past["styles"].get(name) if past else None,
-                     "after": now["styles"].get(name)} for name in names
+                    {
+                        "name": name,
+                        "before": past["styles"].get(name) if past else None,
+                        "after": now["styles"].get(name),
+                    }
+                    for name in names
                 ]
         first = next(iter(after), None)
         solved = solved_now(before.get(first, ()), after.get(first, ()))
@@ -110,5 +119,6 @@ def solved_now(before: Sequence[Judged], after: Sequence[Judged]) -> list[dict]:
     wrong = {item.id: item for item in before if not item.correct}
     return [
         {"prompt": item.prompt, "before": wrong[item.id].completion, "after": item.completion, "answer": item.answer}
-        for item in after if item.correct and item.id in wrong
+        for item in after
+        if item.correct and item.id in wrong
     ][:SOLVED_SHOWN]

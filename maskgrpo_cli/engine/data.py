@@ -16,12 +16,16 @@ def find_task(settings: TaskConfig) -> Task:
     return registry.resolve("task", settings.name)
 
 
-def load_problems(config: Config, task: Task, split: str, *, limit: int | None, data: str | None = None) -> list[Problem]:
+def load_problems(
+    config: Config, task: Task, split: str, *, limit: int | None, data: str | None = None
+) -> list[Problem]:
     """Problems of a split; raises UserError when there are none."""
     settings = config.task
     problems = task.load(data or settings.data, split, columns=settings.columns, limit=limit, offline=config.offline)
     if not problems:
-        raise UserError(f"task '{settings.name}': split '{split}' of {data or settings.data or 'its data'} holds no problems")
+        raise UserError(
+            f"task '{settings.name}': split '{split}' of {data or settings.data or 'its data'} holds no problems"
+        )
     return problems
 
 
@@ -49,8 +53,10 @@ def encode_prompts(
         prompts.append(ids)
     if long:
         done = "dropped" if settings.over_long == "drop" else "cut at the left"
-        warn(f"{long} of {len(problems)} prompts are longer than task.max_prompt_length = "
-             f"{settings.max_prompt_length} tokens and were {done}")
+        warn(
+            f"{long} of {len(problems)} prompts are longer than task.max_prompt_length = "
+            f"{settings.max_prompt_length} tokens and were {done}"
+        )
     if not kept:
         raise UserError(
             f"task.max_prompt_length = {settings.max_prompt_length}: every prompt is longer; "

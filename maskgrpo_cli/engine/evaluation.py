@@ -24,7 +24,7 @@ GENERATIONS, RESULTS = "generations.jsonl", "results.json"
 
 
 def run(config: Config, split: str) -> None:
-    """Complete and judge the benchmark's problems; `results.json` and `generations.jsonl` lie in the output directory."""
+    """Complete and judge the benchmark's problems; leaves `results.json` and `generations.jsonl` in `output_dir`."""
     directory = Path(config.output_dir)
     accelerator = make_accelerator(config)
     task = data.find_task(config.task)
@@ -53,8 +53,12 @@ def run(config: Config, split: str) -> None:
         )
         seconds = time.perf_counter() - started
     results = {
-        "benchmark": config.task.name, "split": split, **tally(judged), "seconds": seconds,
-        "peak_memory_bytes": peak_memory_bytes(accelerator.device), "environment": environment(),
+        "benchmark": config.task.name,
+        "split": split,
+        **tally(judged),
+        "seconds": seconds,
+        "peak_memory_bytes": peak_memory_bytes(accelerator.device),
+        "environment": environment(),
         "settings": config.model_dump(mode="json", include={"model", "task", "sampler", "seed", "dtype"}),
     }
     if main:
@@ -82,12 +86,16 @@ def show(results: dict, directory: Path) -> None:
     if not console.is_terminal:
         console.print(
             f"{results['benchmark']}: accuracy {accuracy} ({counts}), 95 % {low:.1%} to {high:.1%}, "
-            f"{results['seconds']:.1f} s, results in {directory}", soft_wrap=True, highlight=False)
+            f"{results['seconds']:.1f} s, results in {directory}",
+            soft_wrap=True,
+            highlight=False,
+        )
         return
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("benchmark", "accuracy", "95 %", "correct", "time"):
         table.add_column(heading)
     table.add_row(
-        results["benchmark"], f"[bold]{accuracy}[/]", f"{low:.1%} to {high:.1%}", counts, f"{results['seconds']:.1f} s")
+        results["benchmark"], f"[bold]{accuracy}[/]", f"{low:.1%} to {high:.1%}", counts, f"{results['seconds']:.1f} s"
+    )
     console.print(table)
     console.print(f"results in {directory}", style="dim", highlight=False)

@@ -35,15 +35,24 @@ def evaluation_sampler(config: Config) -> SamplerConfig:
     """The sampler of evaluations: the recipe's, with what `evaluation` sets laid over it."""
     given = config.evaluation
     overrides = {
-        "name": given.sampler, "length": given.length, "steps": given.steps,
-        "block_length": given.block_length, "batch_size": given.batch_size,
+        "name": given.sampler,
+        "length": given.length,
+        "steps": given.steps,
+        "block_length": given.block_length,
+        "batch_size": given.batch_size,
     }
     return config.sampler.model_copy(update={key: value for key, value in overrides.items() if value is not None})
 
 
 def evaluate(
-    policy: Policy, task: Task, problems: Sequence[Problem], settings: SamplerConfig, *, seed: int,
-    rewards: Rewards | None = None, progress: Progress | None = None,
+    policy: Policy,
+    task: Task,
+    problems: Sequence[Problem],
+    settings: SamplerConfig,
+    *,
+    seed: int,
+    rewards: Rewards | None = None,
+    progress: Progress | None = None,
     each: Callable[[list[Judged]], None] | None = None,
 ) -> list[Judged]:
     """Complete and judge every problem, spread over the processes; all results come back, in order.
@@ -79,11 +88,20 @@ def judge(task: Task, problems: Sequence[Problem], completions: Sequence[str], r
     results = []
     for problem, completion, reward in zip(problems, completions, totals, strict=True):
         verdict = task.judge(completion, problem)
-        results.append(Judged(
-            id=problem.id, prompt=problem.prompt, completion=completion, reference=dict(problem.columns),
-            answer=verdict.answer, score=verdict.score, correct=verdict.correct, reason=verdict.reason,
-            reward=reward, style=task.style(completion),
-        ))
+        results.append(
+            Judged(
+                id=problem.id,
+                prompt=problem.prompt,
+                completion=completion,
+                reference=dict(problem.columns),
+                answer=verdict.answer,
+                score=verdict.score,
+                correct=verdict.correct,
+                reason=verdict.reason,
+                reward=reward,
+                style=task.style(completion),
+            )
+        )
     return results
 
 

@@ -21,15 +21,17 @@ def sampler_options(settings: SamplerConfig) -> tuple[Callable, dict]:
     """The sampler and those of the settings that it takes."""
     sampler = registry.resolve("sampler", settings.name)
     taken = inspect.signature(sampler).parameters
-    options = settings.model_dump(
-        include={"steps", "block_length", "temperature", "schedule", "stop_at_end"}
-    )
+    options = settings.model_dump(include={"steps", "block_length", "temperature", "schedule", "stop_at_end"})
     return sampler, {key: value for key, value in options.items() if key in taken}
 
 
 def generate(
-    policy: Policy, prompts: Sequence[Sequence[int]], settings: SamplerConfig, noise: Noise,
-    progress: Progress | None = None, observe: Observe | None = None,
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    settings: SamplerConfig,
+    noise: Noise,
+    progress: Progress | None = None,
+    observe: Observe | None = None,
 ) -> Tensor:
     """Complete prompts (token ids), `batch_size` at a time.
 
@@ -59,8 +61,12 @@ def generate(
             canvas.unconditional = None
         responses.append(
             sampler(
-                denoise, canvas.to(policy.accelerator.device), policy.modality.vocabulary, noise.rows(rows),
-                observe=step if progress or observe else None, **options,
+                denoise,
+                canvas.to(policy.accelerator.device),
+                policy.modality.vocabulary,
+                noise.rows(rows),
+                observe=step if progress or observe else None,
+                **options,
             ).cpu()
         )
     return torch.cat(responses) if responses else torch.zeros(0, settings.length, dtype=torch.int64)

@@ -126,9 +126,7 @@ class Grpo:
         rows = [chosen[sample // group] for sample in self.mine]
         problems, prompts = [self.problems[row] for row in rows], [self.prompts[row] for row in rows]
         noise = Noise((self.seed, index), tuple(self.mine))
-        responses = generate(
-            self.policy, prompts, self.sampler, noise, progress=self.session.progress("rollout")
-        )
+        responses = generate(self.policy, prompts, self.sampler, noise, progress=self.session.progress("rollout"))
         sampled = time.perf_counter()
         advantages, metrics = self._reward(index, problems, responses)
         rollout = Rollout(index, prompts, responses, advantages, torch.zeros(0), None, metrics)
@@ -154,7 +152,11 @@ class Grpo:
             seen.append((style, style is not None and self.task.judge(completion, problem).correct))
         everything = gather_rows(
             accelerator,
-            list(zip(mine.values.tolist(), mine.failed.tolist(), mine.total.tolist(), lengths.tolist(), seen, strict=True)),
+            list(
+                zip(
+                    mine.values.tolist(), mine.failed.tolist(), mine.total.tolist(), lengths.tolist(), seen, strict=True
+                )
+            ),
         )
         values, failed, totals, lengths, seen = (list(column) for column in zip(*everything, strict=True))
         values, failed, rewards = torch.tensor(values), torch.tensor(failed), torch.tensor(totals)
@@ -180,10 +182,17 @@ class Grpo:
 
     def _log_completions(self, index, problems, completions, rewards: Tensor, advantages: Tensor) -> None:
         rows = [
-            {"rollout": index, "sample": sample, "prompt": problem.prompt, "completion": completion,
-             "reward": reward, "advantage": advantage}
+            {
+                "rollout": index,
+                "sample": sample,
+                "prompt": problem.prompt,
+                "completion": completion,
+                "reward": reward,
+                "advantage": advantage,
+            }
             for sample, problem, completion, reward, advantage in zip(
-                self.mine, problems, completions, rewards.tolist(), advantages.tolist(), strict=True)
+                self.mine, problems, completions, rewards.tolist(), advantages.tolist(), strict=True
+            )
         ]
         first = rows[0]
         self.session.reporter.completion(first["prompt"], first["completion"], first["reward"])
@@ -220,8 +229,11 @@ class Grpo:
 
     def _log_probs(self, denoiser: Denoiser, canvas: Canvas, copies: list[NoisyCopy]):
         return score(
-            denoiser.log_probs, canvas.to(self.session.accelerator.device), copies,
-            self.policy.modality.vocabulary.mask_id, self.settings.logit_chunk,
+            denoiser.log_probs,
+            canvas.to(self.session.accelerator.device),
+            copies,
+            self.policy.modality.vocabulary.mask_id,
+            self.settings.logit_chunk,
         )
 
     def _score_frozen(self, rollout: Rollout) -> None:
@@ -242,10 +254,13 @@ class Grpo:
                 with torch.no_grad():
                     if update >= first:
                         rollout.old[update, batch] = self._log_probs(
-                            self.policy.denoiser(self.guidance), canvas, copies).log_probs.cpu()
+                            self.policy.denoiser(self.guidance), canvas, copies
+                        ).log_probs.cpu()
                     if beta:
                         with self.policy.reference(self.guidance) as reference:
-                            rollout.reference[update, batch] = self._log_probs(reference, canvas, copies).log_probs.cpu()
+                            rollout.reference[update, batch] = self._log_probs(
+                                reference, canvas, copies
+                            ).log_probs.cpu()
             progress(update + 1, updates)
 
     # --- update ----------------------------------------------------------------------------------
@@ -287,7 +302,11 @@ class Grpo:
         loss, kl, clipped, cut, entropy, seen = total(accelerator, sums).tolist()
         seen = max(seen, 1.0)
         return {
-            "loss": loss, "kl": kl / seen, "clip_ratio": clipped / seen, "cut_ratio": cut / seen, "entropy": entropy / seen,
+            "loss": loss,
+            "kl": kl / seen,
+            "clip_ratio": clipped / seen,
+            "cut_ratio": cut / seen,
+            "entropy": entropy / seen,
             "mask_ratio": tokens / max(length, 1.0),
         }
 
@@ -302,8 +321,14 @@ class Grpo:
         new, scored = scores.log_probs, scored_tokens(copies).to(device) & real
         old = new.detach() if update == 0 and not self.dropout else rollout.old[update, batch].to(device)
         result = policy_loss(
-            self.objective, new, old, None if rollout.reference is None else rollout.reference[update, batch].to(device),
-            rollout.advantages[batch].to(device), scored, beta=objective.beta, clip_low=objective.clip_low,
+            self.objective,
+            new,
+            old,
+            None if rollout.reference is None else rollout.reference[update, batch].to(device),
+            rollout.advantages[batch].to(device),
+            scored,
+            beta=objective.beta,
+            clip_low=objective.clip_low,
             clip_high=objective.clip_low if objective.clip_high is None else objective.clip_high,
         )
         loss = result.losses.sum() / weight
@@ -321,4 +346,6 @@ def run(config: Config, recipe: str, resume: bool = False) -> None:
         problems = data.load_problems(config, task, config.task.split, limit=config.task.limit)
         return Grpo(session, policy, task, problems)
 
-    train(config, recipe, "grpo", lambda accelerator, task: load_policy(config, accelerator, trained=True), make, resume)
+    train(
+        config, recipe, "grpo", lambda accelerator, task: load_policy(config, accelerator, trained=True), make, resume
+    )

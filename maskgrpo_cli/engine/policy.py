@@ -152,8 +152,11 @@ def new_policy(
 
     tokenizer = build_tokenizer(pieces)
     config = LLaDAConfig(
-        **architecture.model_dump(), vocab_size=len(tokenizer), mask_token_id=tokenizer.mask_token_id,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        **architecture.model_dump(),
+        vocab_size=len(tokenizer),
+        mask_token_id=tokenizer.mask_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
     with seeded(seed):
         model = LLaDAModelLM(config)
@@ -205,5 +208,3 @@ def seeded(seed: int):
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
-
-

@@ -30,9 +30,7 @@ class Sft:
         problems = [problem for problem in problems if problem.target is not None]
         if not problems:
             raise UserError(f"task '{config.task.name}' has no worked answers to train on")
-        kept, self.prompts = data.encode_prompts(
-            problems, policy.modality.encode, config.task, session.reporter.warn
-        )
+        kept, self.prompts = data.encode_prompts(problems, policy.modality.encode, config.task, session.reporter.warn)
         length = self.settings.length or config.sampler.length
         self.answers = policy.modality.answers([problem.target for problem in kept], length)
         if cut := int((self.answers[:, -1] != policy.modality.vocabulary.fill_id).sum()):
@@ -65,8 +63,11 @@ class Sft:
         loss, tokens, entropy = total(accelerator, sums).tolist()
         seconds, length = time.perf_counter() - started, self.answers.shape[1]
         return {
-            "loss": loss, "entropy": entropy / max(tokens, 1.0), "mask_ratio": tokens / (size * length),
-            "epoch": (index + 1) * size / len(self.prompts), "time/update": seconds,
+            "loss": loss,
+            "entropy": entropy / max(tokens, 1.0),
+            "mask_ratio": tokens / (size * length),
+            "epoch": (index + 1) * size / len(self.prompts),
+            "time/update": seconds,
             "tokens_per_second": size * length / seconds,
         }
 
@@ -78,8 +79,11 @@ class Sft:
         copy = supervised_copy(canvas, noise)
         with seeded(noise.seed(Purpose.DROPOUT)) if self.dropout else contextlib.nullcontext():
             scores = score(
-                self.policy.denoiser().log_probs, canvas.to(accelerator.device), [copy],
-                modality.vocabulary.mask_id, self.settings.logit_chunk,
+                self.policy.denoiser().log_probs,
+                canvas.to(accelerator.device),
+                [copy],
+                modality.vocabulary.mask_id,
+                self.settings.logit_chunk,
             )
         loss = -scores.log_probs.sum() / self.settings.batch_size
         accelerator.backward(loss * accelerator.num_processes)

@@ -62,7 +62,9 @@ def _copy(canvas: Canvas, hidden: Tensor, valid: Tensor, weight: Tensor | None =
     return NoisyCopy(torch.cat([prompt, hidden, after], dim=1), scored, weight * scored)
 
 
-def fading_out(canvas: Canvas, valid: Tensor, ratio: Tensor, noise: Noise, *, span: str = "completion") -> list[NoisyCopy]:
+def fading_out(
+    canvas: Canvas, valid: Tensor, ratio: Tensor, noise: Noise, *, span: str = "completion"
+) -> list[NoisyCopy]:
     """Later tokens are masked more (the paper's AR-like reversing).
 
     With `span` = `completion` the curve spans the completion; with `sequence` it runs from the second token of
@@ -73,10 +75,12 @@ def fading_out(canvas: Canvas, valid: Tensor, ratio: Tensor, noise: Noise, *, sp
     if span == "completion":
         return [_copy(canvas, uniform >= fading_keep(ratio, places, canvas.length), valid)]
     prompts = _prompt_lengths(canvas)
-    keep = torch.stack([
-        _released_keep(share, places, int(prompt), canvas.length)
-        for share, prompt in zip(ratio.double(), prompts, strict=True)
-    ])
+    keep = torch.stack(
+        [
+            _released_keep(share, places, int(prompt), canvas.length)
+            for share, prompt in zip(ratio.double(), prompts, strict=True)
+        ]
+    )
     return [_copy(canvas, uniform >= keep, valid)]
 
 
@@ -93,7 +97,9 @@ def uniform(canvas: Canvas, valid: Tensor, ratio: Tensor, noise: Noise) -> list[
     return [_copy(canvas, noise.uniform(Purpose.MASK, canvas.length) < ratio[:, None], valid)]
 
 
-def d1(canvas: Canvas, valid: Tensor, ratio: Tensor, noise: Noise, *, prompt_mask_rate: float = 0.15) -> list[NoisyCopy]:
+def d1(
+    canvas: Canvas, valid: Tensor, ratio: Tensor, noise: Noise, *, prompt_mask_rate: float = 0.15
+) -> list[NoisyCopy]:
     """The completion fully masked, prompt tokens with probability `prompt_mask_rate` (diffu-GRPO)."""
     del ratio  # one-step estimation has none
     drawn = noise.uniform(Purpose.PROMPT_MASK, canvas.start) < prompt_mask_rate

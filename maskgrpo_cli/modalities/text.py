@@ -45,7 +45,11 @@ class TextModality:
         forbidden[torch.tensor([index for index in known.values() if index < rows])] = False
         forbidden[mask_id] = True
         self.vocabulary = Vocabulary(
-            mask_id=mask_id, first=0, last=rows, forbidden=forbidden, end_ids=self.end_ids,
+            mask_id=mask_id,
+            first=0,
+            last=rows,
+            forbidden=forbidden,
+            end_ids=self.end_ids,
             fill_id=tokenizer.eos_token_id if tokenizer.eos_token_id is not None else self.end_ids[0],
         )
 
@@ -70,7 +74,10 @@ class TextModality:
         attention = None if bool(visible.all()) else visible
         without = torch.cat([torch.where(mask, mask_id, ids), response], dim=1)
         return Canvas(
-            torch.cat([ids, response], dim=1), attention, ids.shape[1], length,
+            torch.cat([ids, response], dim=1),
+            attention,
+            ids.shape[1],
+            length,
             Canvas(without, attention, ids.shape[1], length),
         )
 
@@ -98,7 +105,4 @@ class TextModality:
 
     def pieces(self, row: Tensor) -> list[str | None]:
         """The text of each token of one response [L], None where it is still masked; for traces."""
-        return [
-            None if index == self.vocabulary.mask_id else self.tokenizer.decode([index])
-            for index in row.tolist()
-        ]
+        return [None if index == self.vocabulary.mask_id else self.tokenizer.decode([index]) for index in row.tolist()]

@@ -26,12 +26,15 @@ def add_lora(model: nn.Module, *, rank: int, alpha: float, dropout: float, targe
     from peft import LoraConfig, get_peft_model
 
     layers = {
-        name.rsplit(".", 1)[-1] for name, module in model.named_modules()
+        name.rsplit(".", 1)[-1]
+        for name, module in model.named_modules()
         if isinstance(module, nn.Linear) and ".blocks." in name
     }
     unknown = [target for target in targets if target not in layers]
     if unknown:
-        raise UserError(f"model.lora.targets: {', '.join(unknown)}: no such layer; there are {', '.join(sorted(layers))}")
+        raise UserError(
+            f"model.lora.targets: {', '.join(unknown)}: no such layer; there are {', '.join(sorted(layers))}"
+        )
     pattern = rf".*\.blocks\.\d+\.({'|'.join(targets)})"
     return get_peft_model(
         model, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=pattern, bias="none")

@@ -18,12 +18,12 @@ def model_inputs(canvas: Canvas, positions: Tensor, guidance: float) -> dict:
     masks = None
     if canvas.attention_mask is not None or without.attention_mask is not None:
         full = torch.ones_like(canvas.ids, dtype=torch.bool)
-        masks = torch.cat([
-            full if mask is None else mask for mask in (canvas.attention_mask, without.attention_mask)
-        ])
+        masks = torch.cat([full if mask is None else mask for mask in (canvas.attention_mask, without.attention_mask)])
     return {
-        "input_ids": torch.cat([canvas.ids, ids]), "attention_mask": masks,
-        "positions": positions.repeat(2, 1), "guidance": guidance,
+        "input_ids": torch.cat([canvas.ids, ids]),
+        "attention_mask": masks,
+        "positions": positions.repeat(2, 1),
+        "guidance": guidance,
     }
 
 

@@ -16,9 +16,17 @@ from maskgrpo_cli.models.head import DenoiserOutput, token_log_probs
 
 # What the published configuration can say and this code computes; anything else is refused by name.
 _ARCHITECTURE = {
-    "activation_type": "silu", "alibi": False, "attention_layer_norm": False, "block_type": "llama",
-    "include_bias": False, "include_qkv_bias": False, "input_emb_norm": False, "layer_norm_type": "rms",
-    "rope": True, "scale_logits": False, "weight_tying": False,
+    "activation_type": "silu",
+    "alibi": False,
+    "attention_layer_norm": False,
+    "block_type": "llama",
+    "include_bias": False,
+    "include_qkv_bias": False,
+    "input_emb_norm": False,
+    "layer_norm_type": "rms",
+    "rope": True,
+    "scale_logits": False,
+    "weight_tying": False,
 }
 
 
@@ -27,16 +35,34 @@ class LLaDAConfig(PretrainedConfig):
 
     model_type = "llada"
     attribute_map = {
-        "hidden_size": "d_model", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads",
-        "num_key_value_heads": "n_kv_heads", "intermediate_size": "mlp_hidden_size",
+        "hidden_size": "d_model",
+        "num_hidden_layers": "n_layers",
+        "num_attention_heads": "n_heads",
+        "num_key_value_heads": "n_kv_heads",
+        "intermediate_size": "mlp_hidden_size",
         "max_position_embeddings": "max_sequence_length",
     }
 
     def __init__(
-        self, d_model=4096, n_layers=32, n_heads=32, n_kv_heads=None, mlp_hidden_size=12288, vocab_size=126464,
-        embedding_size=None, max_sequence_length=4096, rope_theta=500000.0, rms_norm_eps=1e-5, mask_token_id=126336,
-        eos_token_id=126081, pad_token_id=126081, attention_dropout=0.0, residual_dropout=0.0,
-        embedding_dropout=0.0, init_std=0.02, **kwargs,
+        self,
+        d_model=4096,
+        n_layers=32,
+        n_heads=32,
+        n_kv_heads=None,
+        mlp_hidden_size=12288,
+        vocab_size=126464,
+        embedding_size=None,
+        max_sequence_length=4096,
+        rope_theta=500000.0,
+        rms_norm_eps=1e-5,
+        mask_token_id=126336,
+        eos_token_id=126081,
+        pad_token_id=126081,
+        attention_dropout=0.0,
+        residual_dropout=0.0,
+        embedding_dropout=0.0,
+        init_std=0.02,
+        **kwargs,
     ):
         self.d_model, self.n_layers, self.n_heads = d_model, n_layers, n_heads
         self.n_kv_heads = n_kv_heads or n_heads
@@ -144,13 +170,15 @@ class LLaDAModel(nn.Module):
         super().__init__()
         self.config = config
         self.gradient_checkpointing = False
-        self.transformer = nn.ModuleDict({
-            "wte": nn.Embedding(config.embedding_size, config.d_model),
-            "emb_drop": nn.Dropout(config.embedding_dropout),
-            "blocks": nn.ModuleList(LLaDABlock(config) for _ in range(config.n_layers)),
-            "ln_f": RMSNorm(config.d_model, config.rms_norm_eps),
-            "ff_out": nn.Linear(config.d_model, config.embedding_size, bias=False),
-        })
+        self.transformer = nn.ModuleDict(
+            {
+                "wte": nn.Embedding(config.embedding_size, config.d_model),
+                "emb_drop": nn.Dropout(config.embedding_dropout),
+                "blocks": nn.ModuleList(LLaDABlock(config) for _ in range(config.n_layers)),
+                "ln_f": RMSNorm(config.d_model, config.rms_norm_eps),
+                "ff_out": nn.Linear(config.d_model, config.embedding_size, bias=False),
+            }
+        )
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None, positions: Tensor | None, trace: bool = False

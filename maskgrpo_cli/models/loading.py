@@ -54,9 +54,7 @@ def _from_hub(name: str, revision: str | None, offline: bool) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(
-            snapshot_download(name, revision=revision, allow_patterns=_PATTERNS, local_files_only=offline)
-        )
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_PATTERNS, local_files_only=offline))
     except HFValidationError as error:
         raise UserError(f"model '{name}': neither a folder nor a well-formed hub id (owner/name)") from error
     except LocalEntryNotFoundError as error:
@@ -99,10 +97,9 @@ def load_weights(model_class: type, folder: Path, dtype):
         UserError: weights are missing, damaged, or of another shape than config.json says.
     """
     from safetensors import SafetensorError
+
     try:
-        model, report = model_class.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True
-        )
+        model, report = model_class.from_pretrained(folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise UserError(f"model '{folder}': the weights cannot be read: {error}") from error
     missing = sorted(report["missing_keys"])

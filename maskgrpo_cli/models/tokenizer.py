@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 SPECIAL = {
-    "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>",
+    "bos_token": "<|startoftext|>",
+    "eos_token": "<|endoftext|>",
+    "pad_token": "<|endoftext|>",
     "mask_token": "<|mdm_mask|>",
 }
 END_OF_TURN = "<|eot_id|>"
@@ -31,7 +33,9 @@ def build_tokenizer(pieces: Sequence[str]):
     tokenizer.pre_tokenizer, tokenizer.decoder = as_bytes, decoders.ByteLevel()
     tokenizer.add_special_tokens([*dict.fromkeys(SPECIAL.values()), END_OF_TURN])
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, additional_special_tokens=[END_OF_TURN],
+        tokenizer_object=tokenizer,
+        clean_up_tokenization_spaces=False,
+        additional_special_tokens=[END_OF_TURN],
         **SPECIAL,
     )
     fast.chat_template = CHAT_TEMPLATE

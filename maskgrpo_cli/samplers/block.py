@@ -13,8 +13,16 @@ from maskgrpo_cli.types import Canvas, Denoise, Observe, Vocabulary
 
 
 def low_confidence(
-    denoise: Denoise, canvas: Canvas, vocabulary: Vocabulary, noise: Noise, *,
-    steps: int, block_length: int, temperature: float, stop_at_end: bool = False, observe: Observe | None = None,
+    denoise: Denoise,
+    canvas: Canvas,
+    vocabulary: Vocabulary,
+    noise: Noise,
+    *,
+    steps: int,
+    block_length: int,
+    temperature: float,
+    stop_at_end: bool = False,
+    observe: Observe | None = None,
 ) -> Tensor:
     """Reveal, at each step, the block's tokens in which the model is most confident.
 

@@ -16,8 +16,16 @@ from maskgrpo_cli.types import Canvas, Denoise, Observe, Vocabulary
 
 
 def random_order(
-    denoise: Denoise, canvas: Canvas, vocabulary: Vocabulary, noise: Noise, *,
-    steps: int, block_length: int, temperature: float, stop_at_end: bool = False, observe: Observe | None = None,
+    denoise: Denoise,
+    canvas: Canvas,
+    vocabulary: Vocabulary,
+    noise: Noise,
+    *,
+    steps: int,
+    block_length: int,
+    temperature: float,
+    stop_at_end: bool = False,
+    observe: Observe | None = None,
 ) -> Tensor:
     """Block by block, left to right, the tokens of a block in random order; [B, L].
 
@@ -36,13 +44,23 @@ def random_order(
                 torch.arange(block_steps), torch.tensor(reveal_counts(count, block_steps))
             )
             plan[row, columns] = step_of_rank[rank[row]]
-    return reveal(denoise, canvas, vocabulary, noise, plan, block_length, block_steps, temperature, stop_at_end, observe)
+    return reveal(
+        denoise, canvas, vocabulary, noise, plan, block_length, block_steps, temperature, stop_at_end, observe
+    )
 
 
 def emerge(
-    denoise: Denoise, canvas: Canvas, vocabulary: Vocabulary, noise: Noise, *,
-    steps: int, block_length: int, temperature: float, schedule: str = "linear",
-    stop_at_end: bool = False, observe: Observe | None = None,
+    denoise: Denoise,
+    canvas: Canvas,
+    vocabulary: Vocabulary,
+    noise: Noise,
+    *,
+    steps: int,
+    block_length: int,
+    temperature: float,
+    schedule: str = "linear",
+    stop_at_end: bool = False,
+    observe: Observe | None = None,
 ) -> Tensor:
     """The paper's emerge sampler, block by block; [B, L].
 
@@ -57,12 +75,22 @@ def emerge(
     leaves = noise.uniform(Purpose.REVEAL, block_steps, canvas.length) >= stay[None, :, None]
     plan = leaves.int().argmax(1) + torch.arange(canvas.length) // block_length * block_steps
     plan[(canvas.response != vocabulary.mask_id).cpu()] = -1
-    return reveal(denoise, canvas, vocabulary, noise, plan, block_length, block_steps, temperature, stop_at_end, observe)
+    return reveal(
+        denoise, canvas, vocabulary, noise, plan, block_length, block_steps, temperature, stop_at_end, observe
+    )
 
 
 def reveal(
-    denoise: Denoise, canvas: Canvas, vocabulary: Vocabulary, noise: Noise, plan: Tensor, block_length: int,
-    block_steps: int, temperature: float, stop_at_end: bool, observe: Observe | None,
+    denoise: Denoise,
+    canvas: Canvas,
+    vocabulary: Vocabulary,
+    noise: Noise,
+    plan: Tensor,
+    block_length: int,
+    block_steps: int,
+    temperature: float,
+    stop_at_end: bool,
+    observe: Observe | None,
 ) -> Tensor:
     """Carry out a plan [B, L] (on the CPU): the step at which each token is revealed, -1 for known ones."""
     device = canvas.ids.device
