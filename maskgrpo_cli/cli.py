@@ -68,6 +68,7 @@ def grpo(
     offline: options.Offline = False,
     tracker: options.Tracker = None,
     merge: options.Merge = False,
+    resume: options.Resume = None,
     set_: options.Set = None,
 ) -> None:
     """Train a model by reinforcement learning on a task's rewards.
@@ -78,10 +79,13 @@ def grpo(
       maskgrpo grpo --recipe math --max-steps 20 --set grpo.estimator.name=uniform
       maskgrpo grpo --recipe math-llada-8b --output-dir runs/llada --tracker tensorboard
     """
-    config, name = _training_config("grpo", ctx.params)
+    if resume is not None:
+        config, name = _resumed_config("grpo", ctx)
+    else:
+        config, name = _training_config("grpo", ctx.params)
     from maskgrpo_cli.engine.grpo import run
 
-    run(config, name)
+    run(config, name, **({"resume": True} if resume is not None else {}))
 
 
 @app.command()
@@ -100,6 +104,7 @@ def sft(
     offline: options.Offline = False,
     tracker: options.Tracker = None,
     merge: options.Merge = False,
+    resume: options.Resume = None,
     set_: options.Set = None,
 ) -> None:
     """Train a model on worked answers, from nothing or from --model.
@@ -109,10 +114,13 @@ def sft(
       maskgrpo sft --recipe math
       maskgrpo sft --recipe math --model runs/first --max-steps 200
     """
-    config, name = _training_config("sft", ctx.params)
+    if resume is not None:
+        config, name = _resumed_config("sft", ctx)
+    else:
+        config, name = _training_config("sft", ctx.params)
     from maskgrpo_cli.engine.sft import run
 
-    run(config, name)
+    run(config, name, **({"resume": True} if resume is not None else {}))
 
 
 @app.command()
@@ -206,6 +214,22 @@ def _training_config(command: str, params: Mapping[str, Any]) -> tuple[Config, s
     return _with_run_directory(config, f"{name}-{command}"), name
 
 
+def _resumed_config(command: str, ctx: typer.Context) -> tuple[Config, str]:
+    """The config that a run wrote down, in its own directory; a run is continued as it was begun."""
+    run = ctx.params["resume"]
+    others = sorted(
+        f"--{name.rstrip('_').replace('_', '-')}" for name in ctx.params
+        if name != "resume" and ctx.get_parameter_source(name).name != "DEFAULT"
+    )
+    if others:
+        raise UserError(f"--resume continues a run as it was begun; leave out {', '.join(others)}")
+    if not (Path(run) / "config.yaml").is_file():
+        raise UserError(f"--resume: there is no run in '{run}' (no config.yaml); give a run directory")
+    from maskgrpo_cli.config import Override, load, recipes
+
+    return load(run, [Override("output_dir", run, "--resume")], command), recipes.label(run)
+
+
 def _with_run_directory(config: Config, name: str) -> Config:
     """`config` with a new directory runs/<name>-<time> to write to, unless it names one."""
     if config.output_dir is not None:
@@ -234,7 +258,7 @@ def _read_prompt(text: str) -> str:
 
 
 def main() -> None:
-    """Runs the command line. Exit codes: 0 done, 1 a run failed, 2 a mistake of the user's, 130 interrupted.
+    """Runs the command line. Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 Ctrl-C, 143 SIGTERM.
 
     Any other exception is a bug of ours and keeps its traceback.
     """
@@ -248,7 +272,7 @@ def main() -> None:
         sys.exit(1)
     except (Interrupted, KeyboardInterrupt) as error:
         _say("interrupted", f": {error}" if str(error) else "")
-        sys.exit(130)
+        sys.exit(getattr(error, "exit_code", 130))
     except BrokenPipeError:
         sys.exit(1)
     finally:

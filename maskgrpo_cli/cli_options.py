@@ -136,6 +136,14 @@ Merge = Annotated[
     bool,
     _option("--merge", None, "Save the weights with the LoRA adapter merged in as well. Example: --merge"),
 ]
+Resume = Annotated[
+    str | None,
+    _option(
+        "--resume",
+        "RUN",
+        "Continue a run that was interrupted, from its newest whole checkpoint. Example: --resume runs/first",
+    ),
+]
 
 # --- drawing completions ----------------------------------------------------------------------------
 

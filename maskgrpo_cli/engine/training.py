@@ -47,7 +47,7 @@ class Loop:
     """Optimiser steps from wherever the run is to its end."""
 
     def __init__(self, session: Session, command: str, policy: Policy):
-        self.session, self.policy = session, policy
+        self.session, self.command, self.policy = session, command, policy
         self.settings = getattr(session.config, command)
         optimizer = make_optimizer(policy.parameters(), self.settings.optimizer)
         policy.model, self.optimizer = session.accelerator.prepare(policy.model, optimizer)
@@ -60,6 +60,8 @@ class Loop:
         session = self.session
         folder = checkpoint.latest(Path(session.config.output_dir) / "checkpoints", session.reporter.warn)
         self.done, state = checkpoint.load(folder, self.policy, self.optimizer)
+        if state["command"] != self.command:
+            raise UserError(f"{folder} belongs to a run of maskgrpo {state['command']}, not {self.command}")
         self.unreported = state["unreported"]
         method.load_state(state["method"])
         if session.run:
@@ -115,7 +117,7 @@ class Loop:
     def save(self, method: Method) -> Path:
         """A checkpoint of the run as it is after `done` steps; every process takes part."""
         checkpoints = Path(self.session.config.output_dir) / "checkpoints"
-        state = {"method": method.state(), "unreported": self.unreported}
+        state = {"command": self.command, "method": method.state(), "unreported": self.unreported}
         if self.session.accelerator.is_main_process:
             keep = self.settings.keep_checkpoints
             checkpoint.save(checkpoints, self.done, self.policy, self.optimizer, state, keep)
@@ -179,6 +181,8 @@ def train(
         except Interrupted as interruption:
             if not interrupts.insisted:
                 interruption.saved = str(loop.save(method))
+                if run:
+                    run.log(f"interrupted; saved in {interruption.saved}")
             raise
         if main:
             policy.save(directory)

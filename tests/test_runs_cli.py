@@ -1,0 +1,142 @@
+"""Runs as real processes: signals, continuing, failures, and what the user is told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TINY, Run
+from test_runs_grpo import same
+
+from maskgrpo_cli import cli
+
+RUN = "from maskgrpo_cli.cli import main; main()"
+
+
+@pytest.fixture
+def begin(tiny_model, tmp_path):
+    """`begin(*arguments)`: the command line as a process, in a folder of its own, over a very small run."""
+    tests = Path(__file__).parent
+    paths = [str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
+
+    def start(*arguments):
+        return subprocess.Popen([sys.executable, "-c", RUN, *arguments], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=env)
+
+    return start
+
+
+@pytest.fixture
+def settings(tiny_model):
+    """`settings(**overrides)`: options that make a run very small."""
+
+    def make(overrides):
+        changed = {**TINY, "model.path": str(tiny_model), "evaluation.every": 0, **overrides}
+        return [part for key, value in changed.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+
+    return make
+
+
+def finish(process):
+    """(exit code, standard output, standard error) of a process."""
+    out, errors = process.communicate(timeout=120)
+    return process.returncode, out, errors
+
+
+def until(process, start):
+    """Reads a process's output to a line that begins so."""
+    assert any(line.startswith(start) for line in process.stdout)
+
+
+@pytest.fixture
+def maskgrpo(monkeypatch, capsys, tmp_path):
+    """`maskgrpo(*arguments)`: the command line in this process; (exit code, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["maskgrpo", *arguments])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return left.value.code or 0, capsys.readouterr().err
+
+    return call
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_sigterm_saves_and_says_how_to_continue(begin, settings, tmp_path):
+    process = begin("grpo", "--output-dir", "my runs/first", *settings({"grpo.steps": 100_000}))
+    until(process, "step ")
+    process.send_signal(signal.SIGTERM)
+    status, _, errors = finish(process)
+    run = Run(tmp_path / "my runs" / "first", None)
+    [step] = run.checkpoints()
+    assert status == 143
+    assert errors.splitlines()[-2:] == [
+        f"interrupted: the run is saved in my runs/first/checkpoints/step-{step:06d}",
+        "  continue it: maskgrpo grpo --resume 'my runs/first'"]
+    assert "Traceback" not in errors and len(run.rows()) == step
+    assert f"interrupted; saved in my runs/first/checkpoints/step-{step:06d}" in run.log()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_and_the_advice_end_as_the_undisturbed_run(begin, settings, maskgrpo, tmp_path, train):
+    steps = {"grpo.steps": 60, "grpo.updates": 3, "grpo.optimizer.lr": 0.001}
+    process = begin("grpo", "--output-dir", "first", *settings(steps))
+    until(process, "step ")
+    process.send_signal(signal.SIGINT)
+    status, _, errors = finish(process)
+    run = Run(tmp_path / "first", None)
+    assert status == 130 and 0 < len(run.rows()) < 60
+    status, errors = maskgrpo(*errors.splitlines()[-1].split("maskgrpo ")[1].split())
+    assert status == 0, errors
+    assert f"continuing after step {run.checkpoints()[0]}" in run.log()
+    whole = train("whole", **steps)
+    assert run.metrics() == whole.metrics() and same(run.weights(), whole.weights())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_killed_without_a_warning(begin, settings, maskgrpo, tmp_path, train):
+    steps = {"grpo.steps": 40, "grpo.updates": 3, "grpo.optimizer.lr": 0.001, "grpo.save_every": 2}
+    process = begin("grpo", "--output-dir", "first", *settings(steps))
+    until(process, "step ")
+    while process.poll() is None and not list((tmp_path / "first" / "checkpoints").glob("step-*")):
+        time.sleep(0.01)
+    process.kill()
+    assert finish(process)[0] == -signal.SIGKILL
+    assert maskgrpo("grpo", "--resume", "first")[0] == 0
+    run, whole = Run(tmp_path / "first", None), train("whole", **steps)
+    assert run.metrics() == whole.metrics() and same(run.weights(), whole.weights())
+    assert run.completions() == whole.completions()
+
+
+def test_a_failed_run_is_one_message_and_exit_code_1(maskgrpo, settings, tmp_path):
+    broken = settings({"grpo.optimizer.lr": 1e30, "grpo.optimizer.grad_clip": 0.0, "grpo.save_every": 1})
+    status, errors = maskgrpo("grpo", "--output-dir", "first", *broken)
+    assert status == 1
+    assert "error: step 2: loss nan" in errors and "weights were not changed" in errors
+    run = Run(tmp_path / "first", None)
+    assert run.checkpoints() == [1] and len(run.rows()) == 1 and not (run.folder / "model").exists()
+
+
+def test_rewards_that_all_fail_end_with_1(maskgrpo, settings):
+    status, errors = maskgrpo("grpo", *settings({"task.rewards": {"own_rewards:always_raises": 1.0}}))
+    assert status == 1 and "error: every reward failed in rollout 0" in errors
+
+
+@pytest.mark.parametrize(("arguments", "told"), [
+    (["grpo", "--resume", "nowhere"], "there is no run in 'nowhere'"),
+    (["sft", "--resume", "done"], "belongs to a run of maskgrpo grpo, not sft"),
+    (["grpo", "--resume", "done", "--seed", "3", "--max-steps", "9"], "leave out --max-steps, --seed"),
+    (["grpo", "--resume", "empty"], "no complete checkpoint")])
+def test_what_cannot_be_continued(maskgrpo, train, tmp_path, arguments, told):
+    run = train("done", **{"grpo.steps": 1, "grpo.updates": 1})
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "config.yaml").write_text((run.folder / "config.yaml").read_text())
+    status, errors = maskgrpo(*arguments)
+    assert status == 2 and told in errors
+    assert len(run.rows()) == 1
