@@ -199,6 +199,7 @@ class GrpoConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     save_every: Natural = Field(0, description="Save a checkpoint every N steps; 0: at the end only.")
     keep_checkpoints: Count = Field(2, description="Older checkpoints beyond these are deleted.")
+    evaluate_every: Natural | None = Field(None, description="Steps between evaluations; default: evaluation.every.")
     log_completions: Natural = Field(
         4, description="Completions of each rollout written to completions.jsonl."
     )
@@ -214,7 +215,7 @@ class Architecture(Section):
         None, description="Key and value heads; default: n_heads. Divides n_heads."
     )
     mlp_hidden_size: Count = Field(384, description="Width inside the feed-forward layers.")
-    max_sequence_length: Count = Field(256, description="Longest prompt and completion together, in tokens.")
+    max_sequence_length: Count = Field(4096, description="Longest prompt and completion together, in tokens.")
     rope_theta: Positive = Field(100.0, description="Base of the rotary angles; small, for short sequences.")
 
 
@@ -230,6 +231,7 @@ class SftConfig(Section):
     length: Count | None = Field(
         None, description="Answer length, padded with the end token; default: sampler.length."
     )
+    evaluate_every: Natural | None = Field(None, description="Steps between evaluations; default: evaluation.every.")
     optimizer: OptimizerConfig = OptimizerConfig()
     save_every: Natural = Field(0, description="Save a checkpoint every N steps; 0: at the end only.")
     keep_checkpoints: Count = Field(2, description="Older checkpoints beyond these are deleted.")

@@ -26,13 +26,14 @@ def name_of(temperature: float) -> str:
 class Evaluations:
     """The validation problems of the curve and the test problems of before and after."""
 
-    def __init__(self, session: Session, policy: Policy, task: Task):
+    def __init__(self, session: Session, policy: Policy, task: Task, every: int | None = None):
         config = session.config
         self.session, self.policy, self.task = session, policy, task
         self.settings = config.evaluation
+        self.every = self.settings.every if every is None else every
         self.sampler = evaluation_sampler(config)
         self.rewards = Rewards(data.reward_weights(config, task), session.reporter.warn)
-        self._validation = self._load("validation", self.settings.limit) if self.settings.every else []
+        self._validation = self._load("validation", self.settings.limit) if self.every else []
         self._test = self._load("test", self.settings.final_limit) if self.settings.final_limit else []
 
     def _load(self, split: str, limit: int):
@@ -40,7 +41,7 @@ class Evaluations:
 
     def due(self, step: int, steps: int) -> bool:
         """Whether the curve gets a point after `step`."""
-        return bool(self.settings.every) and (step % self.settings.every == 0 or step == steps)
+        return bool(self.every) and (step % self.every == 0 or step == steps)
 
     def curve(self) -> dict[str, float]:
         """Accuracy and reward on the validation problems: the first temperature's under `eval/accuracy`."""
