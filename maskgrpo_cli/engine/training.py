@@ -160,7 +160,7 @@ def train(
             task = data.find_task(config.task)
             policy = make_policy(accelerator, task)
             method = make_method(session, policy, task)
-            evaluations = Evaluations(session, policy, task)
+            evaluations = Evaluations(session, policy, task, settings.evaluate_every)
             loop = Loop(session, command, policy)
             if config.tracker:
                 accelerator.init_trackers(f"maskgrpo-{command}", config=flat(config.model_dump(mode="json")))
