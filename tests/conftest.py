@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,29 +104,51 @@ def tiny_model(tmp_path_factory):
     return folder / "model"
 
 
-@pytest.fixture
-def tiny_config(tiny_model, tmp_path, monkeypatch):
-    """`tiny_config(name, command="grpo", **overrides)`: a config of a run of a second, in a folder of its own."""
+@pytest.fixture(scope="session", autouse=True)
+def own_parts():
+    """`own_rewards` and `own_samplers` can be named in a recipe, as a user's modules are from his folder."""
+    folder = str(Path(__file__).parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+
+
+def tiny(model, folder, command="grpo", **overrides):
+    """The config of a run of a second in `folder`; `__` in a key stands for a dot."""
     from maskgrpo_cli.config import load
 
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))  # own_rewards
+    changes = {key.replace("__", "."): value for key, value in overrides.items()}
+    return load("math", {**TINY, "model.path": str(model), "output_dir": str(folder), **changes}, command)
 
-    def make(name="run", command="grpo", recipe="math", **overrides):
-        changes = {key.replace("__", "."): value for key, value in overrides.items()}
-        return load(recipe, {**TINY, "model.path": str(tiny_model), "output_dir": str(tmp_path / name), **changes}, command)
 
-    return make
+@pytest.fixture
+def tiny_config(tiny_model, tmp_path):
+    """`tiny_config(name, command="grpo", **overrides)`: a config of a very small run in a folder of its own."""
+    return lambda name="run", command="grpo", **overrides: tiny(tiny_model, tmp_path / name, command, **overrides)
 
 
 @pytest.fixture
 def train(tiny_config):
-    """`train(name, command="grpo", **overrides)`: carry out a very small run; `__` in a key stands for a dot."""
+    """`train(name, command="grpo", **overrides)`: carry out a very small run."""
 
     def carry_out(name="run", command="grpo", **overrides):
-        config = tiny_config(name, command, **overrides)
-        return carry_on(config, command, resume=False)
+        return carry_on(tiny_config(name, command, **overrides), command, resume=False)
 
     return carry_out
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tiny_model, tmp_path_factory):
+    """Like `train`, for runs that are only looked at: made once for the same settings."""
+    made = {}
+
+    def find(command="grpo", **overrides):
+        key = json.dumps([command, overrides], sort_keys=True)
+        if key not in made:
+            config = tiny(tiny_model, tmp_path_factory.mktemp("whole") / "run", command, **overrides)
+            made[key] = carry_on(config, command, resume=False)
+        return made[key]
+
+    return find
 
 
 def carry_on(config, command="grpo", resume=True):

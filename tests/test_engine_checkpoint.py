@@ -26,10 +26,17 @@ def flip(path):
     path.write_bytes(content)
 
 
+@pytest.fixture
+def saved(undisturbed, tiny_config):
+    """A finished run with three checkpoints, to be damaged."""
+    config = tiny_config(**SAVED)
+    return Run(shutil.copytree(undisturbed(**SAVED).folder, config.output_dir), config)
+
+
 @pytest.mark.parametrize("hurt", [truncate, flip, os.unlink])
 @pytest.mark.parametrize("name", ["model/model.safetensors", "optimizer.pt", "method.pt", "state.json"])
-def test_a_damaged_checkpoint_is_passed_over(train, hurt, name):
-    run = train(**SAVED)
+def test_a_damaged_checkpoint_is_passed_over(saved, hurt, name):
+    run = saved
     metrics, weights = run.metrics(), run.weights()
     hurt(run.folder / "checkpoints" / "step-000004" / name)
     if hurt is flip and name == "state.json":
@@ -41,8 +48,8 @@ def test_a_damaged_checkpoint_is_passed_over(train, hurt, name):
     assert same(run.weights("checkpoints/step-000004"), run.weights("model"))  # made anew
 
 
-def test_all_damaged_is_one_message(train):
-    run = train(**SAVED)
+def test_all_damaged_is_one_message(saved):
+    run = saved
     for step in (2, 3, 4):
         truncate(run.folder / "checkpoints" / f"step-{step:06d}" / "optimizer.pt")
     with pytest.raises(UserError, match="no complete checkpoint"):

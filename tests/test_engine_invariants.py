@@ -61,22 +61,22 @@ def test_scoring_the_old_policy_again_gives_the_ratio_of_the_update(method):
 
 
 @pytest.mark.parametrize("size", [2, 3, 16])
-def test_the_micro_batch_changes_nothing(train, size):
-    whole, split = train("whole", grpo__micro_batch_size=8), train("split", grpo__micro_batch_size=size)
+def test_the_micro_batch_changes_nothing(train, undisturbed, size):
+    whole, split = undisturbed(), train("split", grpo__micro_batch_size=size)
     near(whole.metrics(), split.metrics())
     assert whole.completions() == split.completions()
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_the_rollout_batch_changes_nothing(train, size):
+def test_the_rollout_batch_changes_nothing(train, undisturbed, size):
     """Groups of four, so that a batch of three cuts through them and one of one holds a single sample."""
-    whole, split = train("whole"), train("split", sampler__batch_size=size)
+    whole, split = undisturbed(), train("split", sampler__batch_size=size)
     near(whole.metrics(), split.metrics())
     assert whole.completions() == split.completions()
 
 
-def test_the_logit_chunk_changes_nothing(train):
-    near(train("whole").metrics(), train("split", grpo__logit_chunk=5).metrics())
+def test_the_logit_chunk_changes_nothing(train, undisturbed):
+    near(undisturbed().metrics(), train("split", grpo__logit_chunk=5).metrics())
 
 
 def test_torch_s_generator_is_left_alone(train, method):
@@ -163,7 +163,8 @@ def test_visible_tokens_have_no_gradient_and_no_score(method):
     (1, "auto", True), (1, "schedule", False), (1, "random", True), (2, "auto", False), (2, "random", True)])
 def test_the_ratio_of_a_single_update_is_drawn_unless_told_otherwise(method, updates, ratio, drawn):
     grpo = method(grpo__updates=updates, grpo__estimator__ratio=ratio, grpo__estimator__name="uniform",
-                  grpo__estimator__min_ratio=0.0, sampler__length=64, sampler__block_length=64, grpo__estimator__keep_after_end=True)
+                  grpo__estimator__min_ratio=0.0, grpo__estimator__keep_after_end=True,
+                  sampler__length=64, sampler__block_length=64)
     rollout = grpo.collect(0)
     masked = grpo._copies(rollout, updates - 1, list(range(8)))[1][0].mask[:, -64:].float().mean(-1)
     assert bool((masked > 0.97).all()) is (not drawn)

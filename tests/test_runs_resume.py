@@ -56,11 +56,12 @@ class Stop:
         monkeypatch.setattr(session_module.Session, "progress", progress)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("cut", [2, 3])
-def test_continued_from_a_saved_step(train, tiny_config, tmp_path, kind, cut):
+@pytest.mark.parametrize(("kind", "cut"), [
+    ("full", 3), ("full-beta-sync", 2), ("lora-dropout", 2), ("lora-sync", 2),
+    *(pytest.param(kind, cut, marks=pytest.mark.slow) for kind in KINDS for cut in (1, 3, 4))])
+def test_continued_from_a_saved_step(train, undisturbed, kind, cut):
     """Step 2 lies inside the three updates of a rollout, step 3 between two rollouts."""
-    whole = train("whole", **STEPS, **KINDS[kind])
+    whole = undisturbed(**STEPS, **KINDS[kind])
     partly = train("cut", **STEPS, **KINDS[kind], **{"grpo.save_every": 1, "grpo.keep_checkpoints": 9})
     for later in range(cut + 1, 6):
         shutil.rmtree(partly.folder / "checkpoints" / f"step-{later:06d}")
@@ -76,10 +77,10 @@ def test_continued_from_a_saved_step(train, tiny_config, tmp_path, kind, cut):
 
 @pytest.mark.parametrize(("phase", "at"), [
     ("rollout", 1), ("rollout", 6), ("score", 2), ("update", 1), ("update", 5), ("evaluate", 3), ("test", 7)])
-def test_continued_from_an_interruption_anywhere(train, tiny_config, monkeypatch, phase, at):
+def test_continued_from_an_interruption_anywhere(undisturbed, tiny_config, monkeypatch, phase, at):
     evaluated = {"evaluation.every": 2, "evaluation.limit": 2, "evaluation.final_limit": 2,
                  "grpo.micro_batch_size": 4, **STEPS}
-    whole = train("whole", **evaluated)
+    whole = undisturbed(**evaluated)
     config = tiny_config("cut", **evaluated)
     with monkeypatch.context() as patch:
         stop = Stop(patch, phase, at)
@@ -95,10 +96,10 @@ def test_continued_from_an_interruption_anywhere(train, tiny_config, monkeypatch
     assert before[0] == before[1]
 
 
-def test_continued_twice(train, tiny_config, monkeypatch):
+def test_continued_twice(undisturbed, tiny_config, monkeypatch):
     """Interrupted again in the very evaluation at which it was taken up."""
     evaluated = {"evaluation.every": 2, "evaluation.limit": 2, **STEPS}
-    whole = train("whole", **evaluated)
+    whole = undisturbed(**evaluated)
     config = tiny_config("cut", **evaluated)
     for resume in (False, True, True):
         with monkeypatch.context() as patch:
@@ -109,8 +110,8 @@ def test_continued_twice(train, tiny_config, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["full", "lora-dropout"])
-def test_sft_continues(train, tiny_config, monkeypatch, kind):
-    whole = train("whole", "sft", **STEPS, **KINDS[kind])
+def test_sft_continues(undisturbed, tiny_config, monkeypatch, kind):
+    whole = undisturbed("sft", **STEPS, **KINDS[kind])
     config = tiny_config("cut", "sft", **STEPS, **KINDS[kind])
     with monkeypatch.context() as patch:
         Stop(patch, "update", 4)
@@ -119,9 +120,9 @@ def test_sft_continues(train, tiny_config, monkeypatch, kind):
     assert_equal_end(whole, carry_on(config, "sft"))
 
 
-def test_sft_from_nothing_continues(train, tiny_config, monkeypatch):
+def test_sft_from_nothing_continues(undisturbed, tiny_config, monkeypatch):
     shape = {"d_model": 16, "n_layers": 1, "n_heads": 2, "mlp_hidden_size": 16}
-    whole = train("whole", "sft", **STEPS, sft__from_scratch=shape)
+    whole = undisturbed("sft", **STEPS, sft__from_scratch=shape)
     config = tiny_config("cut", "sft", **STEPS, sft__from_scratch=shape)
     with monkeypatch.context() as patch:
         Stop(patch, "update", 3)

@@ -11,7 +11,7 @@ from maskgrpo_cli.engine.policy import load_policy
 from maskgrpo_cli.errors import UserError
 
 SHAPE = {"d_model": 32, "n_layers": 1, "n_heads": 2, "mlp_hidden_size": 64}
-LONGER = {"sft.steps": 60, "sft.batch_size": 16, "sft.micro_batch_size": 16, "sft.length": 16, "task.limit": 32}
+LONGER = {"sft.steps": 30, "sft.batch_size": 16, "sft.micro_batch_size": 16, "sft.length": 16, "task.limit": 32}
 
 
 def load(path, **model):
@@ -34,7 +34,7 @@ def mean(rows, key="loss"):
 def test_from_nothing_the_loss_falls_and_the_answers_end(train):
     run = train(command="sft", sft__from_scratch=SHAPE, sft__optimizer__lr=0.01, **LONGER)
     rows = run.rows()
-    assert len(rows) == 60 and mean(rows[-10:]) < 0.6 * mean(rows[:10])
+    assert len(rows) == 30 and mean(rows[-10:]) < 0.7 * mean(rows[:10])
     assert {"loss", "mask_ratio", "entropy", "grad_norm", "lr", "time/update", "tokens_per_second"} <= rows[0].keys()
     assert rows[0]["loss"] == pytest.approx(torch.log(torch.tensor(len(load(run.folder).modality.tokenizer))).item(),
                                             rel=0.5)
