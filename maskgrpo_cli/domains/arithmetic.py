@@ -1,4 +1,4 @@
-"""Chains of arithmetic with every number in 0..30, and the split that each of them belongs to.
+"""Chains of arithmetic with every number in 0..20, and the split that each of them belongs to.
 
 A chain is what a word problem asks to work out: `3+4=7;7-2=5`. The splits are disjoint by construction, and
 strictly so: every two consecutive steps of a chain (its windows) are hashed to a split, and a chain belongs
@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-LARGEST = 30
+LARGEST = 20
+_OPERAND = 9  # the largest that is added or subtracted
 SPLITS = ("train", "validation", "test")
 _HELD_OUT = {"validation": 0.12, "test": 0.12}  # shares of the windows; train has the rest
 
 
 @dataclass(frozen=True)
 class Step:
-    """One equation, `left op right = result`, all within 0..30."""
+    """One equation, `left op right = result`, all within 0..20."""
 
     left: int
     op: str  # one of + - * /
@@ -105,11 +106,11 @@ def _random_chain(length: int, draws: Draws) -> Chain:
 
 
 def _random_step(value: int, draws: Draws) -> Step:
-    """A step from `value` (at least 1) that stays within 0..30; mostly sums and differences."""
+    """A step from `value` (at least 1) that stays within 0..20; mostly sums and differences."""
     options: list[tuple[str, int, int]] = []  # operation, least and largest operand
     if value < LARGEST:
-        options += [("+", 1, min(12, LARGEST - value))] * 3
-    options += [("-", 1, min(12, value))] * 3
+        options += [("+", 1, min(_OPERAND, LARGEST - value))] * 3
+    options += [("-", 1, min(_OPERAND, value))] * 3
     options += [("*", factor, factor) for factor in (2, 3, 4) if value * factor <= LARGEST]
     options += [("/", part, part) for part in (2, 3, 4) if value % part == 0]
     op, low, high = draws.among(options)

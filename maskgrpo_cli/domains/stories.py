@@ -58,7 +58,7 @@ def pieces(text: str) -> list[str]:
 
 
 def vocabulary() -> list[str]:
-    """Every piece of questions and answers: tags, signs, the numbers 0 to 30, then words by the alphabet."""
+    """Every piece of questions and answers: tags, signs, the numbers 0 to 20, then words by the alphabet."""
     texts = [*_OPENINGS, *_SUM_OPENINGS, *_PRODUCT_OPENINGS, *_QUESTIONS, *_LEFT, *_BOYS, *_GIRLS,
              *_FOOD, *_GOODS, "He he She she Then then and", *(word for pair in _COLOURS for word in pair)]
     texts += [text for events in (_EVENTS, _EAT) for group in events.values() for text in group]
