@@ -26,7 +26,7 @@ def combinations():
 def test_every_combination_learns(train, estimator, objective, advantage):
     rows = train(**{
         "grpo.estimator.name": estimator, "grpo.objective.name": objective, "grpo.advantage": advantage,
-        "grpo.steps": 2, "grpo.objective.clip_high": 0.3}).rows()
+        "grpo.steps": 2, "grpo.objective.clip_high": 0.3, "grpo.optimizer.lr": 0.001}).rows()
     assert rows[0]["kl"] == 0 and rows[1]["kl"] > 0
     for row in rows:
         assert math.isfinite(row["loss"]) and row["grad_norm"] > 0 and 0 < row["mask_ratio"] <= 1
