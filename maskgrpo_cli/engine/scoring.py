@@ -27,8 +27,8 @@ class Rewarded:
 class Rewards:
     """The reward functions of a run and their weights.
 
-    A function that raises or returns NaN or an infinity for a sample has failed there: said once a function, counted always,
-    and the sample leaves its group's statistics.
+    A function that raises or returns NaN or an infinity for a sample has failed there: said once a function,
+    counted always, and the sample leaves its group's statistics.
     """
 
     def __init__(self, weights: Mapping[str, float], warn: Callable[[str], None]):
