@@ -36,7 +36,6 @@ def run(config: Config, split: str) -> None:
         session = Session(config, accelerator, directory_of_run, reporter, interrupts)
         try:
             policy = load_policy(config, accelerator, trained=False)
-            problems, _ = data.encode_prompts(problems, policy.modality.encode, config.task, reporter.warn)
         except UserError:
             if directory_of_run:
                 directory_of_run.discard()  # the same command, put right, must not find a run in its way

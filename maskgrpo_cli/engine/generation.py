@@ -11,6 +11,7 @@ from torch import Tensor
 from maskgrpo_cli import registry
 from maskgrpo_cli.config.schema import SamplerConfig
 from maskgrpo_cli.engine.policy import Policy
+from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.noise import Noise
 from maskgrpo_cli.types import Observe
 
@@ -23,6 +24,16 @@ def sampler_options(settings: SamplerConfig) -> tuple[Callable, dict]:
     taken = inspect.signature(sampler).parameters
     options = settings.model_dump(include={"steps", "block_length", "temperature", "schedule", "stop_at_end"})
     return sampler, {key: value for key, value in options.items() if key in taken}
+
+
+def check_length(columns: int, policy: Policy) -> None:
+    """Raises UserError where prompt and completion together are longer than the model can take."""
+    longest = policy.plain.config.max_sequence_length
+    if columns > longest:
+        raise UserError(
+            f"prompt and completion are {columns} tokens long; the model takes max_sequence_length = {longest}\n"
+            "  shorten the prompt (task.max_prompt_length), or ask for fewer tokens with --length"
+        )
 
 
 def generate(
@@ -50,6 +61,7 @@ def generate(
     for number, start in enumerate(batches):
         rows = range(start, min(start + settings.batch_size, len(prompts)))
         canvas = policy.modality.canvas([prompts[row] for row in rows], settings.length)
+        check_length(canvas.ids.shape[1], policy)
 
         def step(done: int, steps: int, response: Tensor, number: int = number) -> None:
             if progress:

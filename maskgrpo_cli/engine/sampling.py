@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def run(config: Config, prompts: Sequence[str], count: int, trace: str | None = 
     accelerator = make_accelerator(config)
     console = Console()
     asked = [prompt for prompt in prompts for _ in range(count)]
-    with make_reporter(None, "sample", 0) as reporter, Interrupts() as interrupts:
+    with make_reporter(None, "sample", 0, stream=sys.stderr) as reporter, Interrupts() as interrupts:
         session = Session(config, accelerator, None, reporter, interrupts)
         policy = load_policy(config, accelerator, trained=False)
         ids = policy.modality.encode([[{"role": "user", "content": prompt}] for prompt in asked])

@@ -76,6 +76,7 @@ class LLaDAConfig(PretrainedConfig):
         for key, value in _ARCHITECTURE.items():
             if kwargs.setdefault(key, value) != value:
                 raise UserError(f"config.json: {key} = {kwargs[key]!r} is not supported; LLaDA has {value!r}")
+        kwargs.setdefault("dtype", kwargs.pop("torch_dtype", None))
         super().__init__(eos_token_id=eos_token_id, pad_token_id=pad_token_id, **kwargs)
 
     def to_dict(self) -> dict:
