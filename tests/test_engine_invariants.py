@@ -52,10 +52,10 @@ def test_scoring_the_old_policy_again_gives_the_ratio_of_the_update(method):
     """What the first update takes for granted (old = new) is what scoring would have said, to the bit."""
     grpo = method(grpo__micro_batch_size=8)
     rollout = grpo.collect(0)
-    canvas, copies = grpo._copies(rollout, 0, list(range(8)))
+    canvas, copies = grpo.estimator.copies(rollout, 0, list(range(8)))
     with torch.no_grad():
-        old = grpo._log_probs(grpo.policy.denoiser(), canvas, copies).log_probs
-    new = grpo._log_probs(grpo.policy.denoiser(), canvas, copies).log_probs
+        old = grpo.estimator.score(grpo.policy.denoiser(), canvas, copies).log_probs
+    new = grpo.estimator.score(grpo.policy.denoiser(), canvas, copies).log_probs
     assert new.requires_grad and torch.equal(old, new.detach())
     assert bool((old < 0).any())
 
@@ -95,8 +95,8 @@ def test_torch_s_generator_is_left_alone(train, method):
 @pytest.mark.parametrize("sampler", ["low-confidence", "random", "emerge"])
 def test_left_padding_changes_no_completion(method, sampler):
     grpo = method(sampler__name=sampler)
-    policy, settings = grpo.policy, grpo.sampler
-    short, long = grpo.prompts[0][:5], grpo.prompts[1] * 2
+    policy, settings = grpo.policy, grpo.collector.sampler
+    short, long = grpo.collector.prompts[0][:5], grpo.collector.prompts[1] * 2
     alone = generate(policy, [short], settings, Noise((0, 0), (7,)))
     beside = generate(policy, [long, short], settings, Noise((0, 0), (3, 7)))
     assert torch.equal(alone[0], beside[1])
@@ -111,9 +111,9 @@ def test_left_padding_changes_no_log_probability(method, estimator, guidance):
     rollout.prompts = [prompt * (1 + row % 3) for row, prompt in enumerate(rollout.prompts)]  # of unequal lengths
 
     def scores(rows):
-        canvas, copies = grpo._copies(rollout, 1, rows)
+        canvas, copies = grpo.estimator.copies(rollout, 1, rows)
         with torch.no_grad():
-            return grpo._log_probs(grpo.policy.denoiser(guidance), canvas, copies).log_probs
+            return grpo.estimator.score(grpo.policy.denoiser(guidance), canvas, copies).log_probs
 
     together = scores(list(range(8)))
     for row in (0, 3, 5):
@@ -127,7 +127,7 @@ def test_every_update_has_a_mask_of_its_own_even_with_accumulation(method):
     rollout = grpo.collect(0)
 
     def masks_of(update, batches):
-        masks = [grpo._copies(rollout, update, batch)[1][0].mask for batch in batches]
+        masks = [grpo.estimator.copies(rollout, update, batch)[1][0].mask for batch in batches]
         assert not any(mask[:, :-16].any() for mask in masks)  # the prompt is never masked
         return torch.cat([mask[:, -16:] for mask in masks])
 
@@ -153,8 +153,8 @@ def test_visible_tokens_have_no_gradient_and_no_score(method):
     """Fault 1: the loss of an update is over its own mask."""
     grpo = method(sampler__length=16)
     rollout = grpo.collect(0)
-    canvas, copies = grpo._copies(rollout, 0, list(range(8)))
-    scores = grpo._log_probs(grpo.policy.denoiser(), canvas, copies).log_probs
+    canvas, copies = grpo.estimator.copies(rollout, 0, list(range(8)))
+    scores = grpo.estimator.score(grpo.policy.denoiser(), canvas, copies).log_probs
     visible = ~copies[0].mask[:, canvas.start :]
     assert bool(visible.any()) and bool((scores[visible] == 0).all())
     assert bool((scores[copies[0].scored] < 0).all())
@@ -167,6 +167,6 @@ def test_the_ratio_of_a_single_update_is_drawn_unless_told_otherwise(method, upd
                   grpo__estimator__min_ratio=0.0, grpo__estimator__keep_after_end=True,
                   sampler__length=64, sampler__block_length=64)
     rollout = grpo.collect(0)
-    masked = grpo._copies(rollout, updates - 1, list(range(8)))[1][0].mask[:, -64:].float().mean(-1)
+    masked = grpo.estimator.copies(rollout, updates - 1, list(range(8)))[1][0].mask[:, -64:].float().mean(-1)
     assert bool((masked > 0.97).all()) is (not drawn)
     assert not drawn or masked.std() > 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,8 +15,7 @@ from maskgrpo_cli.objective import total_reward
 from maskgrpo_cli.types import Problem
 
 
-@dataclass
-class Rewarded:
+class Rewarded(NamedTuple):
     """Rewards of N completions by F functions."""
 
     values: Tensor  # [N, F] float32, NaN where a function does not apply or failed
