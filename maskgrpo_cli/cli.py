@@ -85,7 +85,7 @@ def grpo(
         config, name = _training_config("grpo", ctx.params)
     from maskgrpo_cli.engine.grpo import run
 
-    run(config, name, **({"resume": True} if resume is not None else {}))
+    run(config, name, resume is not None)
 
 
 @app.command()
@@ -120,7 +120,7 @@ def sft(
         config, name = _training_config("sft", ctx.params)
     from maskgrpo_cli.engine.sft import run
 
-    run(config, name, **({"resume": True} if resume is not None else {}))
+    run(config, name, resume is not None)
 
 
 @app.command()

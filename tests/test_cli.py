@@ -119,7 +119,7 @@ def test_help_answers_at_once(arguments):
 
 
 def test_training_options(tmp_path):
-    config, (name,) = report(
+    config, (name, resumed) = report(
         "grpo", "grpo", "--max-steps", "7", "--sampling-steps", "12", "--limit", "5", "--seed", "3",
         "--device", "cpu", "--dtype", "bfloat16", "--offline", "--tracker", "wandb", "--output-dir", "here",
         "--model", "some/hub-id", "--set", "model.lora.rank=4", "--merge", "--set", "grpo.steps=9",
@@ -135,6 +135,7 @@ def test_training_options(tmp_path):
     )
     assert (config["tracker"], config["output_dir"]) == ("wandb", "here")
     assert (config["model"]["path"], config["model"]["merge"]) == ("some/hub-id", True)
+    assert resumed is False
 
 
 def test_sft_from_nothing_or_from_a_model(tmp_path):
@@ -148,7 +149,7 @@ def test_sft_from_nothing_or_from_a_model(tmp_path):
 def test_a_model_of_ones_own_leaves_the_recipes_adapter_behind(tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("model: {path: a, adapter: b, revision: c}\n")
-    config, (name,) = report("grpo", "grpo", "--recipe", "mine.yaml", "--model", "x", cwd=tmp_path)
+    config, (name, resumed) = report("grpo", "grpo", "--recipe", "mine.yaml", "--model", "x", cwd=tmp_path)
     assert name == "mine"
     assert (config["model"]["path"], config["model"]["adapter"], config["model"]["revision"]) == (
         "x",
@@ -165,7 +166,7 @@ def test_a_runs_config_starts_a_new_run_beside_it(tmp_path):
     run = tmp_path / "runs" / "math-grpo-20250102-030405"
     run.mkdir(parents=True)
     (run / "config.yaml").write_text("output_dir: runs/math-grpo-20250102-030405\n")
-    config, (name,) = report("grpo", "grpo", "--recipe", str(run), cwd=tmp_path)
+    config, (name, resumed) = report("grpo", "grpo", "--recipe", str(run), cwd=tmp_path)
     assert name == "math" and config["output_dir"] != "runs/math-grpo-20250102-030405"
     config, _ = report("grpo", "grpo", "--recipe", str(run), "--output-dir", "again", cwd=tmp_path)
     assert config["output_dir"] == "again"
@@ -264,13 +265,13 @@ def test_a_mistake_is_one_message_and_exit_code_2(arguments, told, tmp_path):
     ],
 )
 def test_exit_codes(raised, code, told, tmp_path):
-    script = with_engine("grpo", f"{raised}\ndef run(config, recipe):\n    raise E('it broke')")
+    script = with_engine("grpo", f"{raised}\ndef run(config, recipe, resume):\n    raise E('it broke')")
     done = maskgrpo("grpo", script=script, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (code, told)
 
 
 def test_a_bug_of_ours_keeps_its_traceback(tmp_path):
-    script = with_engine("grpo", "def run(config, recipe):\n    raise ZeroDivisionError('oops')")
+    script = with_engine("grpo", "def run(config, recipe, resume):\n    raise ZeroDivisionError('oops')")
     done = maskgrpo("grpo", script=script, cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" in done.stderr and "ZeroDivisionError: oops" in done.stderr
 
@@ -278,7 +279,7 @@ def test_a_bug_of_ours_keeps_its_traceback(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ctrl_c_ends_with_130(tmp_path):
     script = with_engine(
-        "grpo", "import time\ndef run(config, recipe):\n    print('go', flush=True); time.sleep(60)"
+        "grpo", "import time\ndef run(config, recipe, resume):\n    print('go', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script, "grpo"],

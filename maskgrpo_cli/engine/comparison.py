@@ -9,7 +9,6 @@ from pathlib import Path
 from maskgrpo_cli.engine import data
 from maskgrpo_cli.engine.evaluator import Judged, evaluate, evaluation_sampler, tally
 from maskgrpo_cli.engine.policy import Policy
-from maskgrpo_cli.engine.scoring import Rewards
 from maskgrpo_cli.engine.session import Session
 from maskgrpo_cli.types import Task
 
@@ -32,7 +31,7 @@ class Evaluations:
         self.settings = config.evaluation
         self.every = self.settings.every if every is None else every
         self.sampler = evaluation_sampler(config)
-        self.rewards = Rewards(data.reward_weights(config, task), session.reporter.warn)
+        self.rewards = session.rewards(task)
         self._validation = self._load("validation", self.settings.limit) if self.every else []
         self._test = self._load("test", self.settings.final_limit) if self.settings.final_limit else []
 

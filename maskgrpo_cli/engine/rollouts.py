@@ -16,7 +16,7 @@ from maskgrpo_cli.engine.devices import gather_rows, share
 from maskgrpo_cli.engine.evaluator import styles
 from maskgrpo_cli.engine.generation import generate
 from maskgrpo_cli.engine.policy import Policy
-from maskgrpo_cli.engine.scoring import Rewarded, Rewards
+from maskgrpo_cli.engine.scoring import Rewarded
 from maskgrpo_cli.engine.session import Session
 from maskgrpo_cli.errors import RunFailed, UserError
 from maskgrpo_cli.noise import Noise
@@ -67,7 +67,7 @@ class Collector:
         self.problems, self.prompts = data.encode_prompts(
             problems, policy.modality.encode, config.task, session.reporter.warn
         )
-        self.rewards = Rewards(data.reward_weights(config, task), session.reporter.warn)
+        self.rewards = session.rewards(task)
         self.advantage = registry.resolve("advantage", self.settings.advantage)
         samples = self.settings.prompts * self.settings.group_size
         if samples % session.accelerator.num_processes:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from accelerate import Accelerator
 
 from maskgrpo_cli.config.schema import Config
+from maskgrpo_cli.engine.data import reward_weights
 from maskgrpo_cli.engine.devices import gather_rows
 from maskgrpo_cli.engine.generation import Progress
 from maskgrpo_cli.engine.interrupts import Interrupts
 from maskgrpo_cli.engine.reporting.display import Reporter
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory
+from maskgrpo_cli.engine.scoring import Rewards
+from maskgrpo_cli.types import Task
 
 
 @dataclass
@@ -23,6 +26,13 @@ class Session:
     run: RunDirectory | None
     reporter: Reporter
     interrupts: Interrupts
+    _rewards: Rewards | None = None
+
+    def rewards(self, task: Task) -> Rewards:
+        """The run's reward functions; one object for training and evaluation, so that a failure is told once."""
+        if self._rewards is None:
+            self._rewards = Rewards(reward_weights(self.config, task), self.reporter.warn)
+        return self._rewards
 
     def progress(self, phase: str) -> Progress:
         """A callback for a phase of work, which is also where an interruption is obeyed."""

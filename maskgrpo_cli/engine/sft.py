@@ -36,6 +36,11 @@ class Sft:
         if cut := int((self.answers[:, -1] != policy.modality.vocabulary.fill_id).sum()):
             session.reporter.warn(f"{cut} of {len(kept)} answers are longer than {length} tokens and were cut")
         self.dropout = policy.has_dropout()
+        if self.settings.batch_size < session.accelerator.num_processes:
+            raise UserError(
+                f"sft.batch_size = {self.settings.batch_size} leaves some of the {session.accelerator.num_processes} "
+                "processes without an example; make it larger"
+            )
 
     def step(self, index: int) -> dict[str, float]:
         """Gradients and metrics of optimiser step `index`.
