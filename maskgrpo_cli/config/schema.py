@@ -141,6 +141,9 @@ class OptimizerConfig(Section):
     grad_clip: NonNegative = Field(1.0, description="Largest gradient norm; 0: no clipping.")
     schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="After the warm-up.")
     warmup_steps: Natural = Field(0, description="Steps of linear warm-up.")
+    restarts: Natural = Field(
+        0, description="Go through warm-up and schedule this many times more, each from half the peak before."
+    )
     final_lr: Share = Field(0.0, description="Share of the peak at the last step (linear, cosine).")
 
 

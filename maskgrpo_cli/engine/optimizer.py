@@ -23,13 +23,19 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: OptimizerConfig
 
 
 def learning_rate(step: int, steps: int, settings: OptimizerConfig) -> float:
-    """The learning rate of optimiser step `step` (from 0) of `steps`: warm-up, then the schedule."""
+    """The learning rate of optimiser step `step` (from 0) of `steps`: warm-up, then the schedule.
+
+    With restarts (SGDR, arXiv 1608.03983) the steps are cut into equal rounds, each with half the peak of the last.
+    """
+    length = -(-steps // (settings.restarts + 1))
+    completed, step = divmod(step, length)
+    peak = settings.lr * 0.5**completed
     if step < settings.warmup_steps:
-        return settings.lr * (step + 1) / settings.warmup_steps
-    past = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps - 1)
+        return peak * (step + 1) / settings.warmup_steps
+    past = (step - settings.warmup_steps) / max(1, length - settings.warmup_steps - 1)
     share = {
         "constant": 1.0,
         "linear": 1.0 - (1.0 - settings.final_lr) * past,
         "cosine": settings.final_lr + (1.0 - settings.final_lr) * (1 + math.cos(math.pi * min(past, 1.0))) / 2,
     }[settings.schedule]
-    return settings.lr * share
+    return peak * share
