@@ -75,7 +75,7 @@ class Loop:
             RunFailed: the loss or a gradient is not finite; the weights are as before that step.
             Interrupted: Ctrl-C or SIGTERM; `save` then keeps what there is.
         """
-        every = session_every(self.settings.save_every, self.settings.steps)
+        every = self.settings.save_every or self.settings.steps
         while self.unreported is not None or self.done < self.settings.steps:
             if self.unreported is None:
                 self.session.check_interrupts()
@@ -114,6 +114,14 @@ class Loop:
             numbers = {key: value for key, value in row.items() if isinstance(value, (int, float))}
             self.session.accelerator.log(numbers, step=self.done)
 
+    def leave(self, interruption: Interrupted, method: Method) -> None:
+        """Save the run as it is; a second signal wants out at once, from wherever it hits, and saves nothing."""
+        if self.session.interrupts.insisted:
+            return
+        interruption.saved = str(self.save(method))
+        if self.session.run:
+            self.session.run.log(f"interrupted; saved in {interruption.saved}")
+
     def save(self, method: Method) -> Path:
         """A checkpoint of the run as it is after `done` steps; every process takes part."""
         checkpoints = Path(self.session.config.output_dir) / "checkpoints"
@@ -124,13 +132,10 @@ class Loop:
         return checkpoint.folder_of(checkpoints, self.done)
 
 
-def session_every(save_every: int, steps: int) -> int:
-    """Steps between checkpoints; without `save_every`, the last step only."""
-    return save_every or steps
-
-
 def train(
-    config: Config, recipe: str, command: str,
+    config: Config,
+    recipe: str,
+    command: str,
     make_policy: Callable[[Accelerator, Task], Policy],
     make_method: Callable[[Session, Policy, Task], Method],
     resume: bool = False,
@@ -146,31 +151,8 @@ def train(
         resume: continue the run that lies in `output_dir`.
     """
     started = time.perf_counter()
-    directory = Path(config.output_dir)
-    accelerator = make_accelerator(config, config.output_dir)
-    main = accelerator.is_main_process
-    run = RunDirectory(directory) if main else None
-    if run and not resume:
-        run.create(recipes.dump(config))
-    settings = getattr(config, command)
-    reporter = make_reporter(run, f"{command} · {recipe}", settings.steps, quiet=not main)
-    with reporter, Interrupts() as interrupts, trackers(accelerator):
-        session = Session(config, accelerator, run, reporter, interrupts)
-        try:
-            task = data.find_task(config.task)
-            policy = make_policy(accelerator, task)
-            method = make_method(session, policy, task)
-            evaluations = Evaluations(session, policy, task, settings.evaluate_every)
-            loop = Loop(session, command, policy)
-            if config.tracker:
-                accelerator.init_trackers(f"maskgrpo-{command}", config=flat(config.model_dump(mode="json")))
-            reporter.say(f"run directory {directory}")
-            if resume:
-                loop.resume(method)
-        except UserError:
-            if run and not resume:
-                run.discard()  # the same command, put right, must not find a run in its way
-            raise
+    with open_session(config, recipe, command, resume) as session:
+        loop, method, evaluations = set_up(session, command, make_policy, make_method, resume)
         try:
             from_nothing = command == "sft" and config.sft.from_scratch is not None
             before = evaluations.before(skip=from_nothing or loop.done > 0, resumed=resume)
@@ -179,26 +161,68 @@ def train(
             trained = time.perf_counter() - training
             after = evaluations.final()
         except Interrupted as interruption:
-            if not interrupts.insisted:
-                interruption.saved = str(loop.save(method))
-                if run:
-                    run.log(f"interrupted; saved in {interruption.saved}")
+            loop.leave(interruption, method)
             raise
-        if main:
-            policy.save(directory)
-            if config.model.merge and policy.is_adapter():
-                policy.save_merged(directory / MODEL)
         summary = {
             **evaluations.compare(before, after),
-            "steps": loop.done, "seconds": time.perf_counter() - started, "seconds_training": trained,
-            "peak_memory_bytes": peak_memory_bytes(accelerator.device), "processes": accelerator.num_processes,
-            "environment": environment(), "output_dir": str(directory), "next_command": config.next_command,
+            "steps": loop.done,
+            "seconds": time.perf_counter() - started,
+            "seconds_training": trained,
+            "peak_memory_bytes": peak_memory_bytes(session.accelerator.device),
+            "processes": session.accelerator.num_processes,
+            "environment": environment(),
+            "output_dir": config.output_dir,
+            "next_command": config.next_command,
         }
-        if run:
-            run.summary(summary)
-            run.log(plain(summary))
-    if main:
+        if session.run:
+            save_result(loop.policy, session.run.path, config.model.merge)
+            session.run.summary(summary)
+            session.run.log(plain(summary))
+    if session.run:
         show(summary)
+
+
+@contextlib.contextmanager
+def open_session(config: Config, recipe: str, command: str, resume: bool):
+    """A run's directory, processes, voice and interruptions, while the context lasts."""
+    accelerator = make_accelerator(config, config.output_dir)
+    main = accelerator.is_main_process
+    run = RunDirectory(Path(config.output_dir)) if main else None
+    if run and not resume:
+        run.create(recipes.dump(config))
+    reporter = make_reporter(run, f"{command} · {recipe}", getattr(config, command).steps, quiet=not main)
+    with reporter, Interrupts() as interrupts, trackers(accelerator):
+        yield Session(config, accelerator, run, reporter, interrupts)
+
+
+def set_up(
+    session: Session, command: str, make_policy: Callable, make_method: Callable, resume: bool
+) -> tuple[Loop, Method, Evaluations]:
+    """Everything that a run needs; where something is amiss, the run leaves no directory behind."""
+    config, accelerator = session.config, session.accelerator
+    try:
+        task = data.find_task(config.task)
+        policy = make_policy(accelerator, task)
+        method = make_method(session, policy, task)
+        evaluations = Evaluations(session, policy, task, getattr(config, command).evaluate_every)
+        loop = Loop(session, command, policy)
+        if config.tracker:
+            accelerator.init_trackers(f"maskgrpo-{command}", config=flat(config.model_dump(mode="json")))
+        session.reporter.say(f"run directory {config.output_dir}")
+        if resume:
+            loop.resume(method)
+    except UserError:
+        if session.run and not resume:
+            session.run.discard()  # the same command, put right, must not find a run in its way
+        raise
+    return loop, method, evaluations
+
+
+def save_result(policy: Policy, directory: Path, merge: bool) -> None:
+    """The trained model or adapter, and with `merge` the model that an adapter makes."""
+    policy.save(directory)
+    if merge and policy.is_adapter():
+        policy.save_merged(directory / MODEL)
 
 
 @contextlib.contextmanager
