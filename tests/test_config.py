@@ -214,23 +214,25 @@ def test_what_cannot_be_a_module_and_attribute(name):
 
 
 def test_the_block_must_divide_the_length():
-    assert mistake("math", ["sampler.length=20"]).endswith(
+    assert mistake("math", ["sampler.block_length=8", "sampler.length=20"]).endswith(
         "must divide sampler.length = 20, as 5 or 10 would; or set the length to 16 or 24"
     )
 
 
 def test_every_block_needs_a_step():
-    assert mistake("math", ["sampler.steps=2"]) == (
+    assert mistake("math", ["sampler.block_length=8", "sampler.steps=2"]) == (
         "sampler.steps = 2 (--set): at least 3, one step for each block of 8 in sampler.length = 24"
     )
-    assert config.load("math", ["sampler.steps=3"]).sampler.steps == 3
+    assert config.load("math", ["sampler.block_length=8", "sampler.steps=3"]).sampler.steps == 3
 
 
 def test_the_evaluations_own_sampler_is_checked():
     assert mistake("math", ["evaluation.block_length=7"]).startswith(
         "evaluation.block_length = 7 (--set): must divide sampler.length = 24"
     )
-    assert mistake("math", ["evaluation.steps=1"]).startswith("evaluation.steps = 1 (--set): at least 3")
+    assert mistake("math", ["evaluation.block_length=8", "evaluation.steps=1"]).startswith(
+        "evaluation.steps = 1 (--set): at least 3"
+    )
     loaded = config.load("math", ["evaluation.length=30", "evaluation.block_length=10"])
     assert loaded.evaluation_sampler().length == 30 and loaded.sampler.length == 24
 
@@ -373,7 +375,7 @@ def test_a_benchmark_runs_as_evaluations_of_training_do():
     assert (sampler.name, sampler.length, sampler.block_length, sampler.temperature) == (
         "low-confidence",
         16,
-        8,
+        4,
         0.5,
     )
     assert loaded.evaluation_sampler() == sampler and loaded.evaluation.sampler is None

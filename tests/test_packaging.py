@@ -34,7 +34,8 @@ def test_the_wheel_holds_one_package_with_recipes_and_licence(wheel):
     information = f"maskgrpo-{maskgrpo_cli.__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {"maskgrpo_cli", information}
     assert {name for name in names if name.startswith("maskgrpo_cli/recipes/")} == {
-        f"maskgrpo_cli/recipes/{name}.yaml" for name in recipes.names()
+        *(f"maskgrpo_cli/recipes/{name}.yaml" for name in recipes.names()),
+        "maskgrpo_cli/recipes/math.md",
     }
     assert f"{information}/licenses/LICENSE" in names
 

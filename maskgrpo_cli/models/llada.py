@@ -79,9 +79,9 @@ class LLaDAConfig(PretrainedConfig):
         kwargs.setdefault("dtype", kwargs.pop("torch_dtype", None))
         super().__init__(eos_token_id=eos_token_id, pad_token_id=pad_token_id, **kwargs)
 
-    def to_dict(self) -> dict:
-        """The keys as published, so that other LLaDA code reads what is saved here."""
-        published = super().to_dict()
+    def to_diff_dict(self) -> dict:
+        """What config.json holds: the keys as published, so that other LLaDA code reads what is saved here."""
+        published = super().to_diff_dict()
         published.setdefault("use_cache", False)
         published.setdefault("torch_dtype", published.get("dtype"))
         return published
