@@ -161,8 +161,8 @@ def test_visible_tokens_have_no_gradient_and_no_score(method):
 
 
 @pytest.mark.parametrize(("updates", "ratio", "drawn"), [
-    (1, "auto", True), (1, "schedule", False), (1, "random", True), (2, "auto", False), (2, "random", True)])
-def test_the_ratio_of_a_single_update_is_drawn_unless_told_otherwise(method, updates, ratio, drawn):
+    (1, "schedule", False), (1, "random", True), (2, "schedule", False), (2, "random", True)])
+def test_the_ratio_follows_its_schedule_or_is_drawn(method, updates, ratio, drawn):
     grpo = method(grpo__updates=updates, grpo__estimator__ratio=ratio, grpo__estimator__name="uniform",
                   grpo__estimator__min_ratio=0.0, grpo__estimator__keep_after_end=True,
                   sampler__length=64, sampler__block_length=64)

@@ -154,10 +154,9 @@ class EstimatorConfig(Section):
     min_ratio: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         0.6, description="r0, the smallest mask ratio."
     )
-    ratio: Literal["auto", "schedule", "random"] = Field(
-        "auto",
-        description="schedule: min(r0 + (1-r0)(i+1)/mu, 0.999) at update i; random: uniform in [r0, 1); "
-        "auto: the schedule, and random for mu = 1, where the schedule would mask everything.",
+    ratio: Literal["schedule", "random"] = Field(
+        "schedule",
+        description="schedule: min(r0 + (1-r0)(i+1)/mu, 0.999) at update i; random: uniform in [r0, 1).",
     )
     span: Literal["completion", "sequence"] = Field(
         "completion",

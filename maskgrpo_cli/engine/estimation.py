@@ -52,7 +52,7 @@ class Estimator:
 
     def _ratio(self, update: int, noise: Noise, count: int) -> Tensor:
         settings, updates = self.settings.estimator, self.settings.updates
-        if settings.ratio == "random" or (settings.ratio == "auto" and updates == 1):
+        if settings.ratio == "random":
             return random_ratio(noise, settings.min_ratio)
         return torch.full((count,), scheduled_ratio(update, updates, settings.min_ratio))
 
