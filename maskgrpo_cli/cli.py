@@ -177,6 +177,7 @@ def evaluate(
     block_length: options.BlockLength = None,
     temperature: options.Temperature = None,
     batch_size: options.BatchSize = None,
+    protocol: options.Protocol = None,
     output_dir: options.OutputDir = None,
     seed: options.Seed = None,
     device: options.Device = None,

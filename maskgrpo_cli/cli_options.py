@@ -214,6 +214,24 @@ Data = Annotated[
     ),
 ]
 Split = Annotated[str, typer.Option("--split", metavar="NAME", help="The split. Example: --split validation")]
+Protocol = Annotated[
+    str | None,
+    _option(
+        "--protocol",
+        "NAME",
+        "How answers are read and compared: maskgrpo, or d1 as published. Example: --protocol d1",
+        _words("maskgrpo", "d1"),
+    ),
+]
+Generations = Annotated[
+    str | None,
+    _option(
+        "--generations",
+        "FILE",
+        "Judge text made elsewhere (question, generation, ground_truth), without a model. "
+        "Example: --generations gsm8k_128.jsonl.gz",
+    ),
+]
 BatchSize = Annotated[
     int | None, _option("--batch-size", "N", "Completions drawn at once. Example: --batch-size 32")
 ]
@@ -261,6 +279,7 @@ KEYS: dict[str, dict[str, str]] = {
         "block_length": "evaluation.block_length",
         "temperature": "evaluation.temperatures",
         "batch_size": "evaluation.batch_size",
+        "protocol": "evaluation.protocol",
     },
 }
 

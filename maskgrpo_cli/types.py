@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,13 +28,29 @@ class Problem:
         return self.messages[-1]["content"]
 
 
+DEFAULT_PROTOCOL = "maskgrpo"
+"""The way of judging that every task has: its own. Others are those of publications, such as `d1`."""
+
+
+class Parts(NamedTuple):
+    """How much of one answer is right where a protocol counts less than whole answers: 3 of 8 cells."""
+
+    right: int
+    of: int
+    unit: str  # in the plural
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What evaluation says of one completion: a score in [0, 1], the answer that was read, and why."""
+    """What evaluation says of one completion: a score in [0, 1], the answer that was read, and why.
+
+    With `parts` the protocol's accuracy is the share of all parts; without, that of right completions.
+    """
 
     score: float
     answer: str | None = None
     reason: str = ""
+    parts: Parts | None = None
 
     @property
     def correct(self) -> bool:
@@ -42,11 +58,19 @@ class Verdict:
         return self.score >= 1.0
 
 
+Judge = Callable[[str, Mapping[str, Any]], Verdict]
+"""`judge(completion, columns)`: the verdict by the task's columns."""
+
+
 class Task(Protocol):
     """Data + prompt + the names of its rewards; training and evaluation share it."""
 
     name: str
     rewards: Mapping[str, float]  # default reward names and weights
+
+    @property
+    def protocols(self) -> Mapping[str, Judge]:
+        """The ways of judging that the task knows, by name; a task without this attribute has its own alone."""
 
     def load(
         self,
@@ -60,8 +84,8 @@ class Task(Protocol):
     ) -> list[Problem]:
         """Problems of `split` (train, validation, test) from a file, a hub id or the task's own source."""
 
-    def judge(self, completion: str, problem: Problem) -> Verdict:
-        """The evaluation verdict on one completion."""
+    def judge(self, completion: str, problem: Problem, protocol: str = DEFAULT_PROTOCOL) -> Verdict:
+        """The evaluation verdict on one completion, by one of `protocols`."""
 
     def style(self, completion: str) -> str | None:
         """The style of a completion (such as `worked`), where the task tells styles apart; else None."""

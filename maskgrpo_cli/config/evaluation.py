@@ -38,6 +38,8 @@ def _fold(config: Config) -> Config:
         update={
             "sampler": config.evaluation_sampler(),
             "task": config.task.model_copy(update={"data": config.evaluation.data}),
-            "evaluation": EvaluationConfig(temperatures=config.evaluation.temperatures[:1]),
+            "evaluation": EvaluationConfig(
+                temperatures=config.evaluation.temperatures[:1], protocol=config.evaluation.protocol
+            ),
         }
     )

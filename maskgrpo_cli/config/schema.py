@@ -122,6 +122,9 @@ class EvaluationConfig(Section):
         [0.0], min_length=1,
         description="Temperatures of the evaluations before and after; the first one is that of the curve.",
     )
+    protocol: Name = Field(
+        "maskgrpo", description="Who judges: maskgrpo, or a publication's way where the task has it, such as d1."
+    )
     sampler: Name | None = Field(None, description="Sampler of evaluations.")
     length: Count | None = Field(None, description="Completion length of evaluations.")
     steps: Count | None = Field(None, description="Denoising steps of evaluations.")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskgrpo_cli.engine import data
-from maskgrpo_cli.engine.evaluator import Judged, evaluate, evaluation_sampler, tally
+from maskgrpo_cli.engine.evaluator import evaluate, evaluation_sampler
+from maskgrpo_cli.engine.judging import Judged, check_protocol, tally
 from maskgrpo_cli.engine.policy import Policy
 from maskgrpo_cli.engine.session import Session
 from maskgrpo_cli.types import Task
@@ -30,6 +31,7 @@ class Evaluations:
         self.session, self.policy, self.task = session, policy, task
         self.settings = config.evaluation
         self.every = self.settings.every if every is None else every
+        check_protocol(task, self.settings.protocol)
         self.sampler = evaluation_sampler(config)
         self.rewards = session.rewards(task)
         self._validation = self._load("validation", self.settings.limit) if self.every else []
@@ -81,6 +83,7 @@ class Evaluations:
             problems,
             self.sampler.model_copy(update={"temperature": temperature}),
             seed=self.session.config.seed,
+            protocol=self.settings.protocol,
             rewards=self.rewards,
             progress=self.session.progress(phase),
         )

@@ -12,8 +12,9 @@ from maskgrpo_cli import config as recipes
 from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.engine import data
 from maskgrpo_cli.engine.devices import make_accelerator
-from maskgrpo_cli.engine.evaluator import Judged, as_row, evaluate, tally
+from maskgrpo_cli.engine.evaluator import evaluate
 from maskgrpo_cli.engine.interrupts import Interrupts
+from maskgrpo_cli.engine.judging import Judged, as_row, check_protocol, tally
 from maskgrpo_cli.engine.policy import load_policy
 from maskgrpo_cli.engine.reporting.display import make_reporter
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory, environment, peak_memory_bytes, to_json
@@ -28,6 +29,8 @@ def run(config: Config, split: str) -> None:
     directory = Path(config.output_dir)
     accelerator = make_accelerator(config)
     task = data.find_task(config.task)
+    protocol = config.evaluation.protocol
+    check_protocol(task, protocol)
     problems = data.load_problems(config, task, split, limit=config.task.limit)
     main = accelerator.is_main_process
     directory_of_run = RunDirectory(directory).create(recipes.dump(config)) if main else None
@@ -48,12 +51,14 @@ def run(config: Config, split: str) -> None:
 
         started = time.perf_counter()
         judged = evaluate(
-            policy, task, problems, config.sampler, seed=config.seed, progress=session.progress("evaluate"), each=keep
+            policy, task, problems, config.sampler, seed=config.seed, protocol=protocol,
+            progress=session.progress("evaluate"), each=keep,
         )
         seconds = time.perf_counter() - started
     results = {
         "benchmark": config.task.name,
         "split": split,
+        "protocol": protocol,
         **tally(judged),
         "seconds": seconds,
         "peak_memory_bytes": peak_memory_bytes(accelerator.device),

@@ -13,8 +13,8 @@ from maskgrpo_cli import registry
 from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.engine import data
 from maskgrpo_cli.engine.devices import gather_rows, share
-from maskgrpo_cli.engine.evaluator import styles
 from maskgrpo_cli.engine.generation import generate
+from maskgrpo_cli.engine.judging import styles
 from maskgrpo_cli.engine.policy import Policy
 from maskgrpo_cli.engine.scoring import Rewarded
 from maskgrpo_cli.engine.session import Session

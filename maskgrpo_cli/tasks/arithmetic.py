@@ -12,7 +12,7 @@ from maskgrpo_cli.domains.text import reasoning_of
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.tasks import verdicts
 from maskgrpo_cli.tasks.base import TableTask
-from maskgrpo_cli.types import Problem, Verdict
+from maskgrpo_cli.types import DEFAULT_PROTOCOL, Judge, Problem, Verdict
 
 SIZES = {"train": 20_000, "validation": 512, "test": 512}
 FIRST = {"train": 0, "validation": 0, "test": 512}  # the earlier test problems were looked at while choosing settings
@@ -54,9 +54,14 @@ class ArithmeticTask:
         turn = {"role": "user", "content": question}
         return Problem(f"{self.name}-{split}-{index}", (turn,), columns, target)
 
-    def judge(self, completion: str, problem: Problem) -> Verdict:
-        """Right when the number in the last box is the answer."""
-        return verdicts.boxed(completion, problem.columns)
+    @property
+    def protocols(self) -> dict[str, Judge]:
+        """Its own way of judging alone: right when the number in the last box is the answer."""
+        return {DEFAULT_PROTOCOL: verdicts.boxed}
+
+    def judge(self, completion: str, problem: Problem, protocol: str = DEFAULT_PROTOCOL) -> Verdict:
+        """The evaluation verdict on one completion, by one of `protocols`."""
+        return self.protocols[protocol](completion, problem.columns)
 
     def style(self, completion: str) -> str | None:
         """`worked` when the reasoning holds an equation, `terse` when it holds none, None when malformed."""

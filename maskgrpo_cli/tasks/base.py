@@ -12,7 +12,7 @@ from typing import Any
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.tasks.files import is_file, read_rows
 from maskgrpo_cli.tasks.hub import Hub, read_hub, splits_of
-from maskgrpo_cli.types import Problem, Verdict
+from maskgrpo_cli.types import DEFAULT_PROTOCOL, Judge, Problem, Verdict
 
 Row = Mapping[str, Any]
 Built = tuple[str, dict[str, Any], "str | None"]
@@ -26,16 +26,18 @@ class TableTask:
     """Prompt, reference and verdict of a task over rows; see `maskgrpo_cli.types.Task`.
 
     `needed` maps each column of the task to the other names that published data give it; `build` reads
-    a row with the task's column names; `verdict` judges a completion by the columns that rewards see.
+    a row with the task's column names; `verdict` judges a completion by the columns that rewards see, and
+    `published` holds the ways of judging of publications, by name.
     """
 
     name: str
     rewards: Mapping[str, float]
     needed: Mapping[str, tuple[str, ...]]
     build: Callable[[Row], Built]
-    verdict: Callable[[str, Mapping[str, Any]], Verdict]
+    verdict: Judge
     hub: Hub | None = None
     optional: tuple[str, ...] = field(default=())  # columns passed on where the data have them
+    published: Mapping[str, Judge] = field(default_factory=dict)
 
     def load(
         self, data: str | None, split: str, *, columns: Mapping[str, str] | None = None,
@@ -57,9 +59,14 @@ class TableTask:
             raise UserError(f"{where} holds no problems for the task {self.name}")
         return problems
 
-    def judge(self, completion: str, problem: Problem) -> Verdict:
-        """The evaluation verdict on one completion."""
-        return self.verdict(completion, problem.columns)
+    @property
+    def protocols(self) -> dict[str, Judge]:
+        """The ways of judging, by name: the task's own first."""
+        return {DEFAULT_PROTOCOL: self.verdict, **self.published}
+
+    def judge(self, completion: str, problem: Problem, protocol: str = DEFAULT_PROTOCOL) -> Verdict:
+        """The evaluation verdict on one completion, by one of `protocols`."""
+        return self.protocols[protocol](completion, problem.columns)
 
     def style(self, completion: str) -> str | None:
         """None: this task tells no styles apart."""

@@ -1,0 +1,116 @@
+"""Verdicts on completions, and what they add up to; needs no model and no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from maskgrpo_cli.engine.reporting.statistics import wilson
+from maskgrpo_cli.errors import UserError
+from maskgrpo_cli.types import DEFAULT_PROTOCOL, Parts, Problem, Task, Verdict
+
+if TYPE_CHECKING:
+    from maskgrpo_cli.engine.scoring import Rewards
+
+
+@dataclass
+class Judged:
+    """One completion of an evaluation."""
+
+    id: str
+    prompt: str
+    completion: str
+    reference: object
+    answer: str | None
+    score: float
+    correct: bool
+    reason: str
+    reward: float | None
+    style: str | None
+    parts: Parts | None = None
+
+
+def protocols(task: Task) -> list[str]:
+    """The names of the ways of judging that a task knows; a user's task need not name its only one."""
+    return list(getattr(task, "protocols", (DEFAULT_PROTOCOL,)))
+
+
+def check_protocol(task: Task, protocol: str) -> None:
+    """Raises UserError where a task does not know a way of judging."""
+    if protocol not in protocols(task):
+        raise UserError(
+            f"evaluation.protocol: the task {task.name} is not judged by '{protocol}'; "
+            f"write one of: {', '.join(protocols(task))}"
+        )
+
+
+def verdict_on(task: Task, completion: str, problem: Problem, protocol: str) -> Verdict:
+    """A task's verdict by one of its protocols."""
+    if protocol == DEFAULT_PROTOCOL:
+        return task.judge(completion, problem)
+    return task.judge(completion, problem, protocol)
+
+
+def judge(
+    task: Task,
+    problems: Sequence[Problem],
+    completions: Sequence[str],
+    rewards: Rewards | None = None,
+    protocol: str = DEFAULT_PROTOCOL,
+) -> list[Judged]:
+    """The verdicts on completions, with their rewards where asked for."""
+    totals = rewards(problems, completions).total.tolist() if rewards else [None] * len(problems)
+    results = []
+    for problem, completion, reward in zip(problems, completions, totals, strict=True):
+        verdict = verdict_on(task, completion, problem, protocol)
+        results.append(
+            Judged(
+                id=problem.id,
+                prompt=problem.prompt,
+                completion=completion,
+                reference=dict(problem.columns),
+                answer=verdict.answer,
+                score=verdict.score,
+                correct=verdict.correct,
+                reason=verdict.reason,
+                reward=reward,
+                style=task.style(completion),
+                parts=verdict.parts,
+            )
+        )
+    return results
+
+
+def tally(judged: Sequence[Judged]) -> dict:
+    """Accuracy with its 95 % interval, mean score, mean reward, and the share and accuracy of each style.
+
+    `correct` of `total` counts `unit`: completions or, where the protocol does so, parts of them such as cells.
+    """
+    counted = [item.parts or (int(item.correct), 1, "completions") for item in judged]
+    correct, total = sum(right for right, _, _ in counted), sum(of for _, of, _ in counted)
+    rewards = [item.reward for item in judged if item.reward is not None and item.reward == item.reward]
+    return {
+        "accuracy": correct / total if total else 0.0,
+        "correct": correct,
+        "total": total,
+        "unit": counted[0][2] if counted else "completions",
+        "interval": list(wilson(correct, total)),
+        "score": sum(item.score for item in judged) / len(judged) if judged else 0.0,
+        "reward": sum(rewards) / len(rewards) if rewards else None,
+        "styles": styles([(item.style, item.correct) for item in judged]),
+    }
+
+
+def styles(seen: Sequence[tuple[str | None, bool]]) -> dict[str, dict[str, float]]:
+    """Style -> {share, accuracy} of completions given as (style, correct)."""
+    found = {}
+    for name in sorted({style for style, _ in seen if style}):
+        hits = [correct for style, correct in seen if style == name]
+        found[name] = {"share": len(hits) / len(seen), "accuracy": sum(hits) / len(hits)}
+    return found
+
+
+def as_row(item: Judged) -> dict:
+    """A result as a line of generations.jsonl."""
+    return asdict(item)
