@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
-from maskgrpo_cli.types import Canvas, Vocabulary
+from maskgrpo_cli.types import Canvas, Memory, Vocabulary
 
 
 def model_inputs(canvas: Canvas, positions: Tensor, guidance: float) -> dict:
@@ -35,9 +37,19 @@ class Denoiser:
         self.vocab = (vocabulary.first, vocabulary.last)
 
     @torch.no_grad()
-    def __call__(self, canvas: Canvas, positions: Tensor) -> Tensor:
-        """Logits [B, M, V] at `positions` [B, M]."""
-        return self.model(**model_inputs(canvas, positions, self.guidance), vocab=self.vocab).logits
+    def __call__(self, canvas: Canvas, positions: Tensor, memory: Memory | None = None) -> Tensor:
+        """Logits [B, M, V] at `positions` [B, M]; see `maskgrpo_cli.types.Memory`."""
+        inputs = model_inputs(canvas, positions, self.guidance)
+        if memory is not None:
+            inputs["memory"] = self._doubled(memory) if self.guidance else memory
+        return self.model(**inputs, vocab=self.vocab).logits
+
+    def _doubled(self, memory: Memory) -> Memory:
+        """The memory as the model sees it: each row's unconditional twin follows, half the batch further on."""
+        if memory.rows is None:
+            return memory
+        twins = memory.rows + len(memory.layers[0][0]) // 2
+        return replace(memory, rows=torch.cat([memory.rows, twins]))
 
     def log_probs(self, canvas: Canvas, positions: Tensor, targets: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies [B, M] of `targets` [B, M]; gradients flow if they are enabled."""

@@ -5,6 +5,9 @@ Shapes: B batch, S sequence, M asked positions, d width, V vocabulary rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +16,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.models.head import DenoiserOutput, token_log_probs
+from maskgrpo_cli.types import Memory
 
 # What the published configuration can say and this code computes; anything else is refused by name.
 _ARCHITECTURE = {
@@ -140,13 +144,23 @@ class LLaDABlock(nn.Module):
         self.ff_out = nn.Linear(config.mlp_hidden_size, d, bias=False)
         self.dropout = nn.Dropout(config.residual_dropout)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, positions: Tensor | None = None):
+    def forward(
+        self,
+        x: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        positions: Tensor | None = None,
+        renew: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    ) -> Tensor:
         """[B, S, d] -> [B, S, d]; with `positions` [B, M], the stream at those positions only, [B, M, d].
 
-        `mask` [B, 1, 1, S] is True where a key may be attended to.
+        `mask` [B, 1, 1, S] is True where a key may be attended to; `renew` exchanges the keys and values of x for
+        those of all columns, where x is a part of them.
         """
         normed = self.attn_norm(x)
         k, v = rotate(self._heads(self.k_proj(normed)), rotary), self._heads(self.v_proj(normed))
+        if renew is not None:
+            k, v = renew(k, v)
         if positions is not None:  # keys and values of all, queries of the asked
             x, normed = take(x, positions), take(normed, positions)
             rotary = tuple(table[positions] for table in rotary)
@@ -182,21 +196,30 @@ class LLaDAModel(nn.Module):
         )
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None, positions: Tensor | None, trace: bool = False
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        positions: Tensor | None,
+        trace: bool = False,
+        memory: Memory | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Final-norm states [B, S, d], or [B, M, d] at `positions`; with `trace`, also the stream after each block."""
         rotary = rotary_table(
             input_ids.shape[1], self.config.d_model // self.config.n_heads, self.config.rope_theta, input_ids.device
         )
         mask = None if attention_mask is None else attention_mask.bool()[:, None, None, :]
+        if memory is not None and memory.window is not None:
+            input_ids, rotary = input_ids[:, memory.window], tuple(table[memory.window] for table in rotary)
+            positions = positions - memory.window.start
         x = self.transformer["emb_drop"](self.transformer["wte"](input_ids))
         streams = [x]
         for index, block in enumerate(self.transformer["blocks"]):
             asked = positions if index == self.config.n_layers - 1 else None
+            renew = None if memory is None else partial(memory.renew, index)
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, rotary, mask, asked, use_reentrant=False)
             else:
-                x = block(x, rotary, mask, asked)
+                x = block(x, rotary, mask, asked, renew)
             if trace:
                 streams.append(x)
         x = self.transformer["ln_f"](x)
@@ -275,6 +298,7 @@ class LLaDAModelLM(PreTrainedModel):
         guidance: float = 0.0,
         logit_chunk: int = 1024,
         output_hidden_states: bool = False,
+        memory: Memory | None = None,
     ) -> DenoiserOutput:
         """Run the denoiser.
 
@@ -289,8 +313,9 @@ class LLaDAModelLM(PreTrainedModel):
                 answers for B rows with l = u + (w + 1)(c - u). The head is linear, so this is done before it.
             logit_chunk: positions whose logits are held at once.
             output_hidden_states: also return the stream after the embedding and each block.
+            memory: keys and values of earlier passes; only its window is computed, and `positions` lie there.
         """
-        hidden, streams = self.model(input_ids, attention_mask, positions, trace=output_hidden_states)
+        hidden, streams = self.model(input_ids, attention_mask, positions, output_hidden_states, memory)
         if guidance:
             conditional, unconditional = hidden.chunk(2)
             hidden = unconditional + (guidance + 1) * (conditional - unconditional)

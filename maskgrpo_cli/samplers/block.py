@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from maskgrpo_cli.noise import Noise, Purpose
 from maskgrpo_cli.samplers.draw import draw_tokens, exclude
 from maskgrpo_cli.samplers.ending import Ending
+from maskgrpo_cli.samplers.recall import Recall
 from maskgrpo_cli.samplers.schedules import reveal_counts, steps_per_block
 from maskgrpo_cli.types import Canvas, Denoise, Observe, Vocabulary
 
@@ -21,6 +24,7 @@ def low_confidence(
     steps: int,
     block_length: int,
     temperature: float,
+    cache: str = "none",
     stop_at_end: bool = False,
     observe: Observe | None = None,
 ) -> Tensor:
@@ -35,45 +39,115 @@ def low_confidence(
         block_length: divides the response's length.
         temperature: 0 for argmax, else of the categorical that tokens are drawn from; confidence is the
             softmax probability of the token at temperature 1.
+        cache: none, prefix or dual: see `samplers.recall`.
         stop_at_end: a row whose answer has ended is filled and leaves the batch.
         observe: called after each step.
 
     Returns:
         [B, L] the responses; the canvas is not changed.
     """
-    device = canvas.ids.device
+    return confidence_threshold(
+        denoise, canvas, vocabulary, noise, steps=steps, block_length=block_length, temperature=temperature,
+        threshold=math.inf, cache=cache, stop_at_end=stop_at_end, observe=observe,
+    )  # fmt: skip
+
+
+def confidence_threshold(
+    denoise: Denoise,
+    canvas: Canvas,
+    vocabulary: Vocabulary,
+    noise: Noise,
+    *,
+    steps: int,
+    block_length: int,
+    temperature: float,
+    threshold: float,
+    cache: str = "none",
+    stop_at_end: bool = False,
+    observe: Observe | None = None,
+) -> Tensor:
+    """As `low_confidence`, but a step reveals every token with a confidence above `threshold` too; [B, L].
+
+    So a block takes fewer passes where the model is sure (Fast-dLLM, arXiv 2505.22618, section 3.3): a row is
+    computed only while its block has masks left. A step reveals at least as many tokens as the schedule says.
+    """
     blocks = canvas.length // block_length
     block_steps = steps_per_block(steps, blocks)
     ending = Ending(canvas, vocabulary, block_length, stop_at_end)
+    device = canvas.ids.device
     forbidden = None if vocabulary.forbidden is None else vocabulary.forbidden.to(device)
     uniform = noise.uniform(Purpose.TOKEN, block_steps * blocks, canvas.length) if temperature else None
-    for block in range(blocks):
-        first = block * block_length
+    recall = Recall(denoise, cache)
+    for number in range(blocks):
         current = ending.canvas
-        span = current.ids[:, current.start + first : current.start + first + block_length]
-        masked = span == vocabulary.mask_id
-        left = masked.sum(-1).tolist()  # the only synchronisation of the block
-        quotas = torch.tensor([reveal_counts(count, block_steps) for count in left]).view(-1, block_steps)
+        block = Block(current, number * block_length, block_length, block_steps, vocabulary)
+        recall.begin(current, block.first, block_length)
         for step in range(block_steps):
-            quota, width = quotas[:, step], max(left, default=0)
-            if width and int(quota.max()):
-                columns = masked.int().argsort(dim=-1, descending=True, stable=True)[:, :width]
-                logits = exclude(denoise(current, current.start + first + columns), forbidden)
+            rows = block.unfinished()
+            if rows is None or len(rows):
+                columns = block.masked_columns(rows)
+                logits = exclude(recall(current, rows, current.start + block.first + columns), forbidden)
                 draws = None
                 if uniform is not None:
-                    at_step = uniform[ending.active, block * block_steps + step, first : first + block_length]
+                    samples = ending.active if rows is None else ending.active[rows.cpu()]
+                    at_step = uniform[samples, number * block_steps + step, block.first : block.first + block_length]
                     draws = at_step.to(device).gather(1, columns)
                 tokens = draw_tokens(logits, temperature, draws)
                 confidence = logits.gather(-1, tokens[..., None]).squeeze(-1) - logits.logsumexp(-1)
-                confidence = confidence.masked_fill(~masked.gather(1, columns), -torch.inf)
-                chosen = confidence.argsort(dim=-1, descending=True, stable=True)[:, : int(quota.max())]
-                allowed = torch.arange(chosen.shape[1])[None] < quota[:, None]
-                places, tokens = columns.gather(1, chosen), tokens.gather(1, chosen) + vocabulary.first
-                allowed = allowed.to(device)
-                span.scatter_(1, places, torch.where(allowed, tokens, span.gather(1, places)))
-                masked.scatter_(1, places, masked.gather(1, places) & ~allowed)
-                left = [count - int(used) for count, used in zip(left, quota, strict=True)]
+                block.reveal(rows, columns, tokens + vocabulary.first, confidence, step, threshold)
             if observe:
-                observe(block * block_steps + step, block_steps * blocks, ending.response())
-        ending.close_block(block)
+                observe(number * block_steps + step, block_steps * blocks, ending.response())
+        ending.close_block(number)
     return ending.response()
+
+
+class Block:
+    """The block that is being written: what is masked in it, and how many tokens each step is to reveal."""
+
+    def __init__(self, canvas: Canvas, first: int, length: int, steps: int, vocabulary: Vocabulary):
+        self.first, self.length = first, length
+        start = canvas.start + first
+        self._tokens = canvas.ids[:, start : start + length]  # a view: what is revealed stands in the canvas
+        self._masked = self._tokens == vocabulary.mask_id
+        self._left = self._masked.sum(-1).cpu()  # the only synchronisation of the block, unless there is a threshold
+        self._quota = torch.tensor([reveal_counts(count, steps) for count in self._left.tolist()]).view(-1, steps)
+
+    def unfinished(self) -> Tensor | None:
+        """The rows that have masks left; None for all of them."""
+        busy = self._left > 0
+        return None if len(busy) and bool(busy.all()) else busy.nonzero().squeeze(-1).to(self._tokens.device)
+
+    def masked_columns(self, rows: Tensor | None) -> Tensor:
+        """[R, M] the masked places of the block, in order; where a row has fewer than M, others follow."""
+        width = int(self._left.max())
+        return _of(self._masked, rows).int().argsort(dim=-1, descending=True, stable=True)[:, :width]
+
+    def reveal(
+        self, rows: Tensor | None, columns: Tensor, tokens: Tensor, confidence: Tensor, step: int, threshold: float
+    ) -> None:
+        """Write the step's quota of tokens, the most confident ones, and every token above the threshold.
+
+        Args:
+            columns, tokens, confidence: [R, M]; log-probabilities.
+        """
+        exact = threshold >= 1  # no probability is above it
+        masked, written = _of(self._masked, rows), _of(self._tokens, rows)
+        quota = _of(self._quota, None if rows is None else rows.cpu())[:, step]
+        most = int(quota.max()) if exact else columns.shape[1]
+        confidence, order = confidence.masked_fill(~masked.gather(1, columns), -torch.inf).sort(
+            dim=-1, descending=True, stable=True
+        )
+        confidence, order = confidence[:, :most], order[:, :most]
+        chosen = (torch.arange(most)[None] < quota[:, None]).to(columns.device)
+        if not exact:
+            chosen = (chosen & confidence.isfinite()) | (confidence > math.log(threshold))
+        places, tokens = columns.gather(1, order), tokens.gather(1, order)
+        written.scatter_(1, places, torch.where(chosen, tokens, written.gather(1, places)))
+        masked.scatter_(1, places, masked.gather(1, places) & ~chosen)
+        if rows is not None:
+            self._tokens[rows], self._masked[rows] = written, masked
+        self._left = self._left - self._quota[:, step] if exact else self._masked.sum(-1).cpu()
+
+
+def _of(values: Tensor, rows: Tensor | None) -> Tensor:
+    return values if rows is None else values[rows]

@@ -11,6 +11,7 @@ from torch import Tensor
 from maskgrpo_cli.noise import Noise, Purpose
 from maskgrpo_cli.samplers.draw import draw_tokens, exclude
 from maskgrpo_cli.samplers.ending import Ending
+from maskgrpo_cli.samplers.recall import Recall
 from maskgrpo_cli.samplers.schedules import SCHEDULES, reveal_counts, steps_per_block
 from maskgrpo_cli.types import Canvas, Denoise, Observe, Vocabulary
 
@@ -24,6 +25,7 @@ def random_order(
     steps: int,
     block_length: int,
     temperature: float,
+    cache: str = "none",
     stop_at_end: bool = False,
     observe: Observe | None = None,
 ) -> Tensor:
@@ -45,7 +47,7 @@ def random_order(
             )
             plan[row, columns] = step_of_rank[rank[row]]
     return reveal(
-        denoise, canvas, vocabulary, noise, plan, block_length, block_steps, temperature, stop_at_end, observe
+        denoise, canvas, vocabulary, noise, plan, block_length, block_steps, temperature, cache, stop_at_end, observe
     )
 
 
@@ -59,6 +61,7 @@ def emerge(
     block_length: int,
     temperature: float,
     schedule: str = "linear",
+    cache: str = "none",
     stop_at_end: bool = False,
     observe: Observe | None = None,
 ) -> Tensor:
@@ -76,7 +79,7 @@ def emerge(
     plan = leaves.int().argmax(1) + torch.arange(canvas.length) // block_length * block_steps
     plan[(canvas.response != vocabulary.mask_id).cpu()] = -1
     return reveal(
-        denoise, canvas, vocabulary, noise, plan, block_length, block_steps, temperature, stop_at_end, observe
+        denoise, canvas, vocabulary, noise, plan, block_length, block_steps, temperature, cache, stop_at_end, observe
     )
 
 
@@ -89,6 +92,7 @@ def reveal(
     block_length: int,
     block_steps: int,
     temperature: float,
+    cache: str,
     stop_at_end: bool,
     observe: Observe | None,
 ) -> Tensor:
@@ -98,20 +102,27 @@ def reveal(
     uniform = noise.uniform(Purpose.TOKEN, canvas.length)  # each token is drawn once
     forbidden = None if vocabulary.forbidden is None else vocabulary.forbidden.to(device)
     steps = block_steps * (canvas.length // block_length)
+    recall = Recall(denoise, cache)
     for step in range(steps):
-        rows = ending.active
-        due = plan[rows] == step
-        width = int(due.sum(-1).max()) if len(rows) else 0
-        if width:
-            columns = due.int().argsort(dim=-1, descending=True, stable=True)[:, :width]
+        current = ending.canvas
+        if step % block_steps == 0:
+            recall.begin(current, step // block_steps * block_length, block_length)
+        due = plan[ending.active] == step
+        busy = due.any(-1)
+        if bool(busy.any()):
+            rows = None if bool(busy.all()) else busy.nonzero().squeeze(-1)
+            due, samples = due[busy], ending.active[busy]
+            columns = due.int().argsort(dim=-1, descending=True, stable=True)[:, : int(due.sum(-1).max())]
             wanted = due.gather(1, columns).to(device)
-            draws = uniform[rows].gather(1, columns).to(device)
+            draws = uniform[samples].gather(1, columns).to(device)
             columns = columns.to(device)
-            current = ending.canvas
-            logits = exclude(denoise(current, current.start + columns), forbidden)
+            rows = None if rows is None else rows.to(device)
+            logits = exclude(recall(current, rows, current.start + columns), forbidden)
             tokens = draw_tokens(logits, temperature, draws) + vocabulary.first
-            response = current.response
+            response = current.response if rows is None else current.response[rows]
             response.scatter_(1, columns, torch.where(wanted, tokens, response.gather(1, columns)))
+            if rows is not None:
+                current.response[rows] = response
         if observe:
             observe(step, steps, ending.response())
         if (step + 1) % block_steps == 0:
