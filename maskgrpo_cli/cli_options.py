@@ -168,6 +168,19 @@ BlockLength = Annotated[
 Temperature = Annotated[
     float | None, _option("--temperature", "T", "0 takes the most likely token. Example: --temperature 0.7")
 ]
+Threshold = Annotated[
+    float | None,
+    _option("--threshold", "P", "confidence-threshold writes every token above it at once. Example: --threshold 0.9"),
+]
+Cache = Annotated[
+    str | None,
+    _option(
+        "--cache",
+        "KIND",
+        "Remember keys and values within a block: none, prefix or dual. Example: --cache dual",
+        _words("none", "prefix", "dual"),
+    ),
+]
 Guidance = Annotated[
     float | None, _option("--guidance", "W", "Weight of classifier-free guidance. Example: --guidance 1.5")
 ]
@@ -265,6 +278,8 @@ KEYS: dict[str, dict[str, str]] = {
         "length": "sampler.length",
         "block_length": "sampler.block_length",
         "temperature": "sampler.temperature",
+        "threshold": "sampler.threshold",
+        "cache": "sampler.cache",
         "guidance": "sampler.guidance",
     },
     "eval": {
@@ -278,6 +293,8 @@ KEYS: dict[str, dict[str, str]] = {
         "length": "evaluation.length",
         "block_length": "evaluation.block_length",
         "temperature": "evaluation.temperatures",
+        "threshold": "sampler.threshold",
+        "cache": "sampler.cache",
         "batch_size": "evaluation.batch_size",
         "protocol": "evaluation.protocol",
     },

@@ -30,6 +30,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "sampler": {
         "low-confidence": "maskgrpo_cli.samplers.block:low_confidence",
+        "confidence-threshold": "maskgrpo_cli.samplers.block:confidence_threshold",
         "random": "maskgrpo_cli.samplers.planned:random_order",
         "emerge": "maskgrpo_cli.samplers.planned:emerge",
     },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -149,11 +149,38 @@ class Vocabulary:
     fill_id: int | None = None  # what fills the places after the end of an answer
 
 
+@dataclass
+class Memory:
+    """Keys and values that a denoiser keeps from one pass to the next, and which columns a pass computes anew.
+
+    The first pass fills it, from all columns. A later one computes the columns of `window` only, and attends to
+    what is remembered of the others: that changes the output, because theirs would have changed too.
+    """
+
+    window: slice | None = None  # columns computed anew; None: all
+    rows: Tensor | None = None  # the remembered rows that a pass is about; None: all
+    layers: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # keys and values, [B, S, H, D] each
+
+    def renew(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Take in the keys and values [R, W, H, D] of the window; returns those of all columns, [R, S, H, D]."""
+        if layer == len(self.layers):
+            self.layers.append((keys, values))
+            return keys, values
+        window = slice(None) if self.window is None else self.window
+        for kept, new in zip(self.layers[layer], (keys, values), strict=True):
+            kept[slice(None) if self.rows is None else self.rows, window] = new
+        kept = self.layers[layer]
+        return kept if self.rows is None else (kept[0][self.rows], kept[1][self.rows])
+
+
 class Denoise(Protocol):
     """The model as a sampler sees it."""
 
-    def __call__(self, canvas: Canvas, positions: Tensor) -> Tensor:
-        """Logits [B, M, V] over the vocabulary slice, at columns `positions` [B, M] of the canvas."""
+    def __call__(self, canvas: Canvas, positions: Tensor, memory: Memory | None = None) -> Tensor:
+        """Logits [B, M, V] over the vocabulary slice, at columns `positions` [B, M] of the canvas.
+
+        With a memory the canvas holds the memory's `rows`, and the positions lie in its `window`.
+        """
 
 
 Observe = Callable[[int, int, "Tensor"], None]

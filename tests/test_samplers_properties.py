@@ -1,5 +1,7 @@
 """A completion depends on its own prompt, its own noise and the model: not on batch, padding, neighbours."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,11 +10,19 @@ from parity import canvas, denoiser, model, vocabulary
 
 from maskgrpo_cli.models.denoiser import Denoiser
 from maskgrpo_cli.noise import Noise
-from maskgrpo_cli.samplers.block import low_confidence
+from maskgrpo_cli.samplers.block import confidence_threshold, low_confidence
 from maskgrpo_cli.samplers.planned import emerge, random_order
 from maskgrpo_cli.types import Canvas, Vocabulary
 
-SAMPLERS = {"low-confidence": low_confidence, "random": random_order, "emerge": emerge}
+SAMPLERS = {
+    "low-confidence": low_confidence,
+    "random": random_order,
+    "emerge": emerge,
+    "confidence-threshold": partial(confidence_threshold, threshold=0.05),
+    "confidence-threshold dual": partial(confidence_threshold, threshold=0.05, cache="dual"),
+    "low-confidence prefix": partial(low_confidence, cache="prefix"),
+    "emerge dual": partial(emerge, cache="dual"),
+}
 MASK, LENGTH = 510, 12
 DRAW = torch.Generator().manual_seed(0)
 PROMPTS = torch.randint(400, (4, 5), generator=DRAW)
@@ -92,9 +102,9 @@ def test_stopping_at_the_end_leaves_the_answer_as_it_is(name, temperature):
         given = canvas(many, LENGTH, MASK)
         inner = denoiser()
 
-        def counted(canvas, positions, stop=stop, inner=inner):
+        def counted(canvas, *given, stop=stop, inner=inner):
             calls[stop] += len(canvas.ids)
-            return inner(canvas, positions)
+            return inner(canvas, *given)
 
         words = vocabulary(forbidden=(), end_ids=ENDS, fill_id=ENDS[0])
         responses[stop] = SAMPLERS[name](

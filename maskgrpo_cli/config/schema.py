@@ -87,7 +87,8 @@ class SamplerConfig(Section):
     """How completions are drawn."""
 
     name: Name = Field(
-        "low-confidence", description="low-confidence, random, emerge, or module.path:function."
+        "low-confidence",
+        description="low-confidence, confidence-threshold, random, emerge, or module.path:function.",
     )
     length: Count = Field(256, description="Completion length in tokens.")
     steps: Count = Field(128, description="Denoising steps over the whole completion.")
@@ -95,6 +96,14 @@ class SamplerConfig(Section):
     temperature: NonNegative = Field(1.0, description="0 takes the most likely token.")
     schedule: Literal["linear", "cosine"] = Field(
         "linear", description="emerge: share k(t) still masked at time t."
+    )
+    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.9, description="confidence-threshold: every token with a greater probability is written at once."
+    )
+    cache: Literal["none", "prefix", "dual"] = Field(
+        "none",
+        description="Within a block, remember keys and values of what stands before it (prefix), or of all else "
+        "(dual): faster on long texts, and not quite the same output.",
     )
     guidance: NonNegative = Field(
         0.0, description="Weight w of classifier-free guidance, u + (w+1)(c-u); 0: off."

@@ -16,13 +16,16 @@ from maskgrpo_cli.noise import Noise
 from maskgrpo_cli.types import Observe
 
 Progress = Callable[[int, int], None]
+OPTIONS = {"steps", "block_length", "temperature", "schedule", "threshold", "cache", "stop_at_end"}
 
 
 def sampler_options(settings: SamplerConfig) -> tuple[Callable, dict]:
     """The sampler and those of the settings that it takes."""
     sampler = registry.resolve("sampler", settings.name)
     taken = inspect.signature(sampler).parameters
-    options = settings.model_dump(include={"steps", "block_length", "temperature", "schedule", "stop_at_end"})
+    if settings.cache != "none" and "cache" not in taken:
+        raise UserError(f"sampler.cache = {settings.cache}: sampler '{settings.name}' has no cache; write none")
+    options = settings.model_dump(include=OPTIONS)
     return sampler, {key: value for key, value in options.items() if key in taken}
 
 

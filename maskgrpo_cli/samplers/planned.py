@@ -104,25 +104,26 @@ def reveal(
     steps = block_steps * (canvas.length // block_length)
     recall = Recall(denoise, cache)
     for step in range(steps):
-        current = ending.canvas
+        current, first = ending.canvas, step // block_steps * block_length
+        columns = slice(first, first + block_length)
         if step % block_steps == 0:
-            recall.begin(current, step // block_steps * block_length, block_length)
-        due = plan[ending.active] == step
+            recall.begin(current, first, block_length)
+        due = plan[ending.active, columns] == step
         busy = due.any(-1)
         if bool(busy.any()):
-            rows = None if bool(busy.all()) else busy.nonzero().squeeze(-1)
+            rows = None if bool(busy.all()) else busy.nonzero().squeeze(-1).to(device)
             due, samples = due[busy], ending.active[busy]
-            columns = due.int().argsort(dim=-1, descending=True, stable=True)[:, : int(due.sum(-1).max())]
-            wanted = due.gather(1, columns).to(device)
-            draws = uniform[samples].gather(1, columns).to(device)
-            columns = columns.to(device)
-            rows = None if rows is None else rows.to(device)
-            logits = exclude(recall(current, rows, current.start + columns), forbidden)
+            places = due.int().argsort(dim=-1, descending=True, stable=True)[:, : int(due.sum(-1).max())]
+            wanted = due.gather(1, places).to(device)
+            draws = uniform[samples, columns].gather(1, places).to(device)
+            places = places.to(device)
+            logits = exclude(recall(current, rows, current.start + first + places), forbidden)
             tokens = draw_tokens(logits, temperature, draws) + vocabulary.first
-            response = current.response if rows is None else current.response[rows]
-            response.scatter_(1, columns, torch.where(wanted, tokens, response.gather(1, columns)))
+            block = current.response[:, columns]
+            written = block if rows is None else block[rows]
+            written.scatter_(1, places, torch.where(wanted, tokens, written.gather(1, places)))
             if rows is not None:
-                current.response[rows] = response
+                block[rows] = written
         if observe:
             observe(step, steps, ending.response())
         if (step + 1) % block_steps == 0:
