@@ -1,12 +1,12 @@
 """The comparison of the published runs: the last box, and the string normal form of Hendrycks' MATH.
 
-Kept to reproduce their rewards. Where the original stops with an exception (an unclosed box, `a/b`, a lone
-`\\frac`), the function at hand returns None or leaves the text as it is.
+Kept to reproduce their rewards and verdicts. Where the original stops with an exception inside (an unclosed box,
+`a/b`, a lone `\\frac`), `last_boxed_string` returns None and `normal_form` leaves the text as it is.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 
 
 def last_boxed_string(text: str) -> str | None:
@@ -54,13 +54,40 @@ def is_equivalent(first: str | None, second: str | None) -> bool:
     return normal_form(first) == normal_form(second)
 
 
+def is_equivalent_as_published(first: str, second: str) -> bool:
+    """Like `is_equivalent`, with its fault: where the normalisation of one stops, both must be the same text.
+
+    It stops at `a/b`, at a `\\frac` or `\\sqrt` without anything behind it, and at two units.
+    """
+    try:
+        return _form(first, _stop) == _form(second, _stop)
+    except NoNormalForm:
+        return first == second
+
+
+class NoNormalForm(ValueError):
+    """A text that makes the published normalisation stop with an exception."""
+
+
+Otherwise = Callable[[str], str]
+"""What to make of a text (or a part of it) on which the published normalisation stops."""
+
+
+def _stop(text: str) -> str:
+    raise NoNormalForm(text)
+
+
 def normal_form(text: str) -> str:
     """The string that stands for a MATH answer; never raises."""
+    return _form(text, lambda part: part)
+
+
+def _form(text: str, otherwise: Otherwise) -> str:
     text = text.replace("\n", "").replace("\\!", "").replace("\\\\", "\\")
     text = text.replace("tfrac", "frac").replace("dfrac", "frac")
     text = text.replace("\\left", "").replace("\\right", "")
     text = text.replace("^{\\circ}", "").replace("^\\circ", "").replace("\\$", "")
-    text = _without_unit(text)
+    text = _without_unit(text, otherwise)
     text = text.replace("\\%", "").replace(" .", " 0.").replace("{.", "{0.")
     if not text:
         return text
@@ -69,28 +96,37 @@ def normal_form(text: str) -> str:
     parts = text.split("=")
     if len(parts) == 2 and len(parts[0]) <= 2:
         text = parts[1]
-    text = re.sub(r"\\sqrt(?!\{)(.?)", _braced_root, text, flags=re.DOTALL).replace(" ", "")
-    text = _braced_fractions(text)
-    return _slash_as_fraction("\\frac{1}{2}" if text == "0.5" else text)
+    text = _braced_roots(text, otherwise).replace(" ", "")
+    text = _braced_fractions(text, otherwise)
+    return _slash_as_fraction("\\frac{1}{2}" if text == "0.5" else text, otherwise)
 
 
-def _without_unit(text: str) -> str:
-    """Without what follows the one `\\text{ `, a unit; two of them are left alone."""
+def _without_unit(text: str, otherwise: Otherwise) -> str:
+    """Without what follows the one `\\text{ `, a unit."""
     parts = text.split("\\text{ ")
-    return parts[0] if len(parts) == 2 else text
+    return parts[0] if len(parts) == 2 else text if len(parts) == 1 else otherwise(text)
 
 
-def _braced_root(match: re.Match[str]) -> str:
-    return f"\\sqrt{{{match[1]}}}" if match[1] else match[0]
+def _braced_roots(text: str, otherwise: Otherwise) -> str:
+    first, *rest = text.split("\\sqrt")
+    result = first
+    for part in rest:
+        if not part:
+            result += otherwise("\\sqrt")
+        else:
+            result += "\\sqrt" + (part if part.startswith("{") else f"{{{part[0]}}}{part[1:]}")
+    return result
 
 
-def _braced_fractions(text: str) -> str:
-    """`\\frac12` and `\\frac1{72}` with braces; all as it is where a `\\frac` has fewer than two marks."""
+def _braced_fractions(text: str, otherwise: Otherwise) -> str:
+    """`\\frac12` and `\\frac1{72}` with braces; all as it is where a `\\frac` has one mark only."""
     first, *rest = text.split("\\frac")
     result = first
     for part in rest:
         if part.startswith("{"):
             result += "\\frac" + part
+        elif not part:
+            return otherwise(text)
         elif len(part) < 2:
             return text
         elif part[1] == "{":
@@ -100,7 +136,13 @@ def _braced_fractions(text: str) -> str:
     return result
 
 
-def _slash_as_fraction(text: str) -> str:
-    """`1/2` as `\\frac{1}{2}` where both are plain integers; `a/b` stays."""
-    match = re.fullmatch(r"(-?(?:0|[1-9][0-9]*))/(-?(?:0|[1-9][0-9]*))", text)
-    return f"\\frac{{{match[1]}}}{{{match[2]}}}" if match else text
+def _slash_as_fraction(text: str, otherwise: Otherwise) -> str:
+    """`1/2` as `\\frac{1}{2}` where both are plain integers."""
+    parts = text.split("/")
+    if len(parts) != 2:
+        return text
+    try:
+        over, under = map(int, parts)
+    except ValueError:
+        return otherwise(text)
+    return f"\\frac{{{over}}}{{{under}}}" if text == f"{over}/{under}" else text
