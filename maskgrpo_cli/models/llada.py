@@ -296,7 +296,7 @@ class LLaDAModelLM(PreTrainedModel):
         targets: Tensor | None = None,
         vocab: tuple[int, int] | None = None,
         guidance: float = 0.0,
-        logit_chunk: int = 1024,
+        logit_chunk: int = 256,
         output_hidden_states: bool = False,
         memory: Memory | None = None,
     ) -> DenoiserOutput:
@@ -320,8 +320,10 @@ class LLaDAModelLM(PreTrainedModel):
             conditional, unconditional = hidden.chunk(2)
             hidden = unconditional + (guidance + 1) * (conditional - unconditional)
         weight = self.model.transformer["ff_out"].weight
-        first, last = vocab or (0, weight.shape[0])
+        first, last = vocab or (0, len(weight))
+        if (first, last) != (0, len(weight)):  # the gradient of a slice is a copy of the whole
+            weight = weight[first:last]
         if targets is None:
-            return DenoiserOutput(logits=F.linear(hidden, weight[first:last]), hidden_states=streams or None)
-        log_probs, entropy = token_log_probs(hidden, weight[first:last], targets - first, logit_chunk)
+            return DenoiserOutput(logits=F.linear(hidden, weight), hidden_states=streams or None)
+        log_probs, entropy = token_log_probs(hidden, weight, targets - first, logit_chunk)
         return DenoiserOutput(log_probs=log_probs, entropy=entropy)
