@@ -21,7 +21,7 @@ class Interrupted(Exception):
         if isinstance(error, errors.Interrupted):
             self.exit_code, text = error.exit_code, ""
             if error.saved and command:
-                run = shlex.quote(str(Path(error.saved).parent.parent))
+                run = shlex.quote(error.run or str(Path(error.saved).parent.parent))
                 text = f"the run is saved in {error.saved}\n  continue it: maskgrpo {command} --resume {run}"
         super().__init__(text)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -141,7 +141,15 @@ Resume = Annotated[
     _option(
         "--resume",
         "RUN",
-        "Continue a run that was interrupted, from its newest whole checkpoint. Example: --resume runs/first",
+        "Continue a run from its newest whole checkpoint, from one of its checkpoints (RUN/checkpoints/step-000040), "
+        "or the latest one that is not finished. Example: --resume latest",
+    ),
+]
+
+Force = Annotated[
+    bool,
+    _option(
+        "--force", None, "With --resume: go on although the recipe has changed. Example: --resume runs/first --force"
     ),
 ]
 
@@ -167,6 +175,23 @@ BlockLength = Annotated[
 ]
 Temperature = Annotated[
     float | None, _option("--temperature", "T", "0 takes the most likely token. Example: --temperature 0.7")
+]
+Temperatures = Annotated[
+    list[str] | None,
+    _option(
+        "--temperature",
+        "T[,T...]",
+        "0 takes the most likely token; several are measured one after another. Example: --temperature 0,0.7,1",
+    ),
+]
+Lengths = Annotated[
+    list[str] | None,
+    _option(
+        "--length",
+        "N[,N...]",
+        "Tokens of a completion; several are measured one after another. Without --sampling-steps the recipe's "
+        "steps grow and shrink with the length. Example: --length 24,48",
+    ),
 ]
 Threshold = Annotated[
     float | None,
@@ -209,7 +234,7 @@ Trace = Annotated[
 # --- benchmarks -------------------------------------------------------------------------------------
 
 Benchmark = Annotated[
-    str,
+    str | None,
     typer.Argument(
         metavar="BENCHMARK",
         autocompletion=complete_benchmark,
@@ -226,7 +251,9 @@ Data = Annotated[
         "Its file (.jsonl, .json or .csv, also .gz) or a hub id. Example: --data gsm8k_test.jsonl.gz",
     ),
 ]
-Split = Annotated[str, typer.Option("--split", metavar="NAME", help="The split. Example: --split validation")]
+Split = Annotated[
+    str | None, _option("--split", "NAME", "The split; default: test. Example: --split validation")
+]
 Protocol = Annotated[
     str | None,
     _option(
@@ -243,6 +270,44 @@ Generations = Annotated[
         "FILE",
         "Judge text made elsewhere (question, generation, ground_truth), without a model. "
         "Example: --generations gsm8k_128.jsonl.gz",
+    ),
+]
+Samples = Annotated[
+    int | None,
+    typer.Option(
+        "-n", "--samples", metavar="N", show_default=False,
+        help="Completions of each problem, for pass@k; needs a temperature. Example: -n 8 --temperature 1",
+    ),
+]
+PassAt = Annotated[
+    list[str] | None,
+    _option("--pass-at", "K[,K...]", "The k of pass@k; default: 1 and --samples. Example: --pass-at 1,4,8"),
+]
+Shots = Annotated[
+    int | None,
+    _option("--shots", "N", "Show N worked examples of the train split before each problem. Example: --shots 4"),
+]
+ShotsData = Annotated[
+    str | None,
+    _option(
+        "--shots-data", "FILE", "Show the first worked answers of this file instead. Example: --shots-data worked.jsonl"
+    ),
+]
+ResumeEvaluation = Annotated[
+    str | None,
+    _option(
+        "--resume",
+        "RUN",
+        "Continue an evaluation that was interrupted; nothing is computed again. Example: --resume runs/first",
+    ),
+]
+Compare = Annotated[
+    tuple[str, str] | None,
+    _option(
+        "--compare",
+        "A B",
+        "Compare two evaluations problem by problem: run directories, or their results.json. "
+        "Example: --compare runs/before runs/after",
     ),
 ]
 BatchSize = Annotated[
@@ -290,13 +355,17 @@ KEYS: dict[str, dict[str, str]] = {
         "output_dir": "output_dir",
         "sampler": "evaluation.sampler",
         "sampling_steps": "evaluation.steps",
-        "length": "evaluation.length",
+        "length": "evaluation.lengths",
         "block_length": "evaluation.block_length",
         "temperature": "evaluation.temperatures",
         "threshold": "sampler.threshold",
         "cache": "sampler.cache",
         "batch_size": "evaluation.batch_size",
         "protocol": "evaluation.protocol",
+        "samples": "evaluation.samples",
+        "pass_at": "evaluation.pass_at",
+        "shots": "evaluation.shots",
+        "shots_data": "evaluation.shots_data",
     },
 }
 
@@ -316,6 +385,23 @@ def overrides(command: str, params: Mapping[str, Any]) -> list[str | Override]:
         value = params[name]
         if value is None or value is False:  # not given
             continue
-        value = [value] if key == "evaluation.temperatures" else value
+        if isinstance(value, (list, tuple)):
+            if not value:  # an option that may be repeated, and was not given
+                continue
+            value = _listed(value)
         changed.append(Override(key, value, "--" + name.replace("_", "-")))
     return changed
+
+
+def _listed(texts: Sequence[str]) -> list[object]:
+    """The values of a repeatable option with commas, read as a recipe's are; what is wrong is told with the rest."""
+    from maskgrpo_cli.config.yaml_file import parse_value
+
+    return [_value(word, parse_value) for text in texts for word in text.split(",")]
+
+
+def _value(word: str, parse) -> object:
+    try:
+        return parse(word.strip())
+    except ValueError:
+        return word

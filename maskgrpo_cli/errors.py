@@ -15,9 +15,9 @@ class RunFailed(Exception):
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM, raised where a run can be left whole. Exit code 128 + the signal's number."""
 
-    def __init__(self, signal_number: int, saved: str | None = None):
+    def __init__(self, signal_number: int, saved: str | None = None, run: str | None = None):
         super().__init__(signal_number)
-        self.signal_number, self.saved = signal_number, saved
+        self.signal_number, self.saved, self.run = signal_number, saved, run
 
     @property
     def exit_code(self) -> int:

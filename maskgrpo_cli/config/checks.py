@@ -7,7 +7,7 @@ default stands in its place and whatever it said would mislead.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from maskgrpo_cli import registry
@@ -17,6 +17,7 @@ from maskgrpo_cli.config.schema import Config, LoraConfig, SamplerConfig
 Found = Iterator["tuple[str, object, str, str | None]"]  # key, value, what is allowed, nearest name
 OWN_PART = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 BLOCKS = ("length", "block_length", "steps")
+ALWAYS_THE_SAME = ("low-confidence", "confidence-threshold")  # at temperature 0; the others draw an order
 PUBLISHED_TARGETS = {"o_proj": "attn_out", "gate_proj": "ff_proj", "down_proj": "ff_out"}
 
 
@@ -120,6 +121,59 @@ def _evaluation_blocks(config: Config) -> Found:
     keys = {key: f"{'evaluation' if getattr(own, key) else 'sampler'}.{key}" for key in BLOCKS}
     if any(key.startswith("evaluation") for key in keys.values()):
         yield from _block_rules(config.evaluation_sampler(), keys)
+
+
+@check("evaluation.lengths", *(f"{section}.{key}" for section in ("sampler", "evaluation") for key in BLOCKS))
+def _evaluation_lengths(config: Config) -> Found:
+    own = config.evaluation
+    found = set()
+    for sampler in config.evaluation_samplers() if own.lengths else ():
+        keys = {key: f"{'evaluation' if getattr(own, key) else 'sampler'}.{key}" for key in BLOCKS}
+        keys["length"] = f"evaluation.lengths[{own.lengths.index(sampler.length)}]"
+        for key, value, allowed, _ in _block_rules(sampler, keys):
+            found.add((key, value, allowed, None))  # the same at every temperature
+    yield from sorted(found, key=str)
+
+
+@check("evaluation.temperatures", commands=("eval",))
+def _temperature_twice(config: Config) -> Found:
+    yield from _twice("evaluation.temperatures", config.evaluation.temperatures)
+
+
+@check("evaluation.lengths", commands=("eval",))
+def _length_twice(config: Config) -> Found:
+    yield from _twice("evaluation.lengths", config.evaluation.lengths or ())
+
+
+def _twice(key: str, values: Sequence) -> Found:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            yield f"{key}[{index}]", value, "stands there twice; take one out", None
+
+
+@check("evaluation.samples", "evaluation.pass_at", commands=("eval",))
+def _pass_at(config: Config) -> Found:
+    own = config.evaluation
+    for index, k in enumerate(own.pass_at or ()):
+        if k > own.samples:
+            advice = f"pass@{k} needs {k} completions of each problem; write -n {k} or more (now {own.samples})"
+            yield f"evaluation.pass_at[{index}]", k, advice, None
+
+
+@check("evaluation.samples", "evaluation.temperatures", "sampler.name", "evaluation.sampler", commands=("eval",))
+def _greedy_samples(config: Config) -> Found:
+    own = config.evaluation
+    name = own.sampler or config.sampler.name
+    if own.samples > 1 and 0 in own.temperatures and name in ALWAYS_THE_SAME:
+        advice = f"{name} at temperature 0 writes the same completion every time; write -n 1, or --temperature 1"
+        yield "evaluation.samples", own.samples, advice, None
+
+
+@check("evaluation.shots", "evaluation.shots_data", commands=("eval",))
+def _shots_data(config: Config) -> Found:
+    own = config.evaluation
+    if own.shots_data is not None and not own.shots:
+        yield "evaluation.shots_data", own.shots_data, "say how many of its examples to show, such as --shots 4", None
 
 
 def _block_rules(sampler: SamplerConfig, keys: Mapping[str, str]) -> Found:

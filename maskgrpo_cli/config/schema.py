@@ -121,6 +121,15 @@ class EvaluationConfig(Section):
         0, description="Evaluate every N optimiser steps on the validation split; 0: never."
     )
     limit: Count = Field(128, description="Problems of the validation split in such an evaluation.")
+    metric: Literal["accuracy", "reward"] = Field(
+        "accuracy", description="By which the best checkpoint is chosen and kept, at the first temperature."
+    )
+    patience: Natural = Field(
+        0, description="Stop after N evaluations in a row that are no better than the best; 0: never."
+    )
+    keep: Literal["last", "best"] = Field(
+        "last", description="The result of training: the last weights, or those of the best checkpoint."
+    )
     final_limit: Natural = Field(
         512, description="Problems of the test split before and after the run; 0: none."
     )
@@ -135,10 +144,27 @@ class EvaluationConfig(Section):
         "maskgrpo", description="Who judges: maskgrpo, or a publication's way where the task has it, such as d1."
     )
     sampler: Name | None = Field(None, description="Sampler of evaluations.")
+    samples: Count = Field(1, description="eval: completions of each problem.")
+    pass_at: list[Count] | None = Field(
+        None, min_length=1, description="eval: the k of pass@k, each at most `samples`; default: 1 and `samples`."
+    )
+    shots: Natural = Field(0, description="eval: worked examples before each problem, as earlier turns.")
+    shots_data: Name | None = Field(
+        None, description="eval: file or hub id whose first worked answers are the examples; default: drawn by the "
+        "seed from the train split.",
+    )
     length: Count | None = Field(None, description="Completion length of evaluations.")
+    lengths: list[Count] | None = Field(
+        None, min_length=1,
+        description="eval: the lengths to measure at, with the steps in their ratio to `length`, unless `steps` says.",
+    )
     steps: Count | None = Field(None, description="Denoising steps of evaluations.")
     block_length: Count | None = Field(None, description="Block length of evaluations.")
     batch_size: Count | None = Field(None, description="Completions at once in evaluations.")
+
+    def passes(self) -> list[int]:
+        """The k of pass@k."""
+        return sorted({*(self.pass_at or (1, self.samples))})
 
 
 class OptimizerConfig(Section):
@@ -201,7 +227,7 @@ class GrpoConfig(Section):
     group_size: Annotated[int, Field(ge=2)] = Field(8, description="G, completions per prompt; at least 2.")
     updates: Count = Field(4, description="mu, optimiser steps per rollout, each with a mask of its own.")
     micro_batch_size: Count = Field(64, description="Completions per forward and backward pass on a device.")
-    logit_chunk: Count = Field(1024, description="Positions whose logits are held at once while scoring.")
+    logit_chunk: Count = Field(256, description="Positions whose logits are held at once while scoring.")
     score_with_guidance: bool = Field(
         False, description="Apply the sampler's guidance to log-probabilities too; published runs do not."
     )
@@ -211,8 +237,10 @@ class GrpoConfig(Section):
     )
     objective: ObjectiveConfig = ObjectiveConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
-    save_every: Natural = Field(0, description="Save a checkpoint every N steps; 0: at the end only.")
-    keep_checkpoints: Count = Field(2, description="Older checkpoints beyond these are deleted.")
+    save_every: Natural = Field(
+        0, description="Save a checkpoint every N steps; 0: every quarter of an hour. The last and the best one always."
+    )
+    keep_checkpoints: Count = Field(2, description="Older checkpoints beyond these are deleted, never the best one.")
     evaluate_every: Natural | None = Field(None, description="Steps between evaluations; default: evaluation.every.")
     log_completions: Natural = Field(
         4, description="Completions of each rollout written to completions.jsonl."
@@ -240,15 +268,17 @@ class SftConfig(Section):
     steps: Count = Field(1000, description="Optimiser steps.")
     batch_size: Count = Field(64, description="Examples per optimiser step, over all processes.")
     micro_batch_size: Count = Field(64, description="Examples per forward and backward pass on a device.")
-    logit_chunk: Count = Field(1024, description="Positions whose logits are held at once.")
+    logit_chunk: Count = Field(256, description="Positions whose logits are held at once.")
     split: Name = Field("train", description="The split that is trained on.")
     length: Count | None = Field(
         None, description="Answer length, padded with the end token; default: sampler.length."
     )
     evaluate_every: Natural | None = Field(None, description="Steps between evaluations; default: evaluation.every.")
     optimizer: OptimizerConfig = OptimizerConfig()
-    save_every: Natural = Field(0, description="Save a checkpoint every N steps; 0: at the end only.")
-    keep_checkpoints: Count = Field(2, description="Older checkpoints beyond these are deleted.")
+    save_every: Natural = Field(
+        0, description="Save a checkpoint every N steps; 0: every quarter of an hour. The last and the best one always."
+    )
+    keep_checkpoints: Count = Field(2, description="Older checkpoints beyond these are deleted, never the best one.")
 
 
 class Config(Section):
@@ -291,3 +321,17 @@ class Config(Section):
         }
         given = {key: value for key, value in changed.items() if value is not None}
         return self.sampler.model_copy(update=given)
+
+    def evaluation_samplers(self) -> list[SamplerConfig]:
+        """The sampler at every length and temperature that `maskgrpo eval` measures, lengths outermost.
+
+        Where a length is not that of `evaluation_sampler`, its steps are scaled with it, unless `evaluation.steps`
+        fixes them.
+        """
+        base, own = self.evaluation_sampler(), self.evaluation
+        return [
+            base.model_copy(update={"temperature": temperature, "length": length, "steps": steps})
+            for length in own.lengths or [base.length]
+            for steps in [base.steps if own.steps else max(1, round(base.steps * length / base.length))]
+            for temperature in own.temperatures
+        ]

@@ -2,104 +2,207 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from accelerate import Accelerator
 
 from maskgrpo_cli import config as recipes
-from maskgrpo_cli.config.schema import Config
-from maskgrpo_cli.engine import data
-from maskgrpo_cli.engine.devices import make_accelerator
-from maskgrpo_cli.engine.evaluator import evaluate
+from maskgrpo_cli.config.evaluation import GENERATIONS, RESULTS
+from maskgrpo_cli.config.schema import Config, SamplerConfig
+from maskgrpo_cli.engine import data, evaluation_files, evaluation_results, shots
+from maskgrpo_cli.engine.devices import make_accelerator, share
+from maskgrpo_cli.engine.evaluation_files import Begun
+from maskgrpo_cli.engine.evaluation_identity import check_lengths, identity
+from maskgrpo_cli.engine.evaluator import batches, evaluate
 from maskgrpo_cli.engine.interrupts import Interrupts
-from maskgrpo_cli.engine.judging import Judged, as_row, check_protocol, tally
+from maskgrpo_cli.engine.judging import Judged, check_protocol
 from maskgrpo_cli.engine.policy import load_policy
 from maskgrpo_cli.engine.reporting.display import make_reporter
-from maskgrpo_cli.engine.reporting.run_directory import RunDirectory, environment, peak_memory_bytes, to_json
+from maskgrpo_cli.engine.reporting.run_directory import RunDirectory, environment, peak_memory_bytes
 from maskgrpo_cli.engine.session import Session
-from maskgrpo_cli.errors import UserError
+from maskgrpo_cli.errors import Interrupted, UserError
+from maskgrpo_cli.types import Problem, Task
 
-GENERATIONS, RESULTS = "generations.jsonl", "results.json"
+
+@dataclass
+class Evaluation:
+    """What is evaluated: the problems as they are asked, at every setting."""
+
+    config: Config
+    task: Task
+    shots: shots.Shots
+    problems: list[Problem]
+    settings: list[SamplerConfig]
+
+    @classmethod
+    def of(cls, config: Config) -> Evaluation:
+        """What a config asks for; raises UserError for everything that can be known without the model."""
+        task = data.find_task(config.task)
+        check_protocol(task, config.evaluation.protocol)
+        problems = data.load_problems(config, task, config.task.split, limit=config.task.limit)
+        examples = shots.choose(config, task, problems)
+        return cls(config, task, examples, [*map(examples.before, problems)], config.evaluation_samplers())
+
+    def batches(self, mine: range) -> list[list[evaluation_files.Key]]:
+        """The keys of every batch of the problems `mine`, in the order of the work."""
+        return [
+            [(setting.temperature, setting.length, sample, self.problems[row].id) for row in rows]
+            for setting in self.settings
+            for sample, rows in batches(mine, self.config.evaluation.samples, setting.batch_size)
+        ]
 
 
-def run(config: Config, split: str) -> None:
-    """Complete and judge the benchmark's problems; leaves `results.json` and `generations.jsonl` in `output_dir`."""
+def run(config: Config, resume: bool = False) -> None:
+    """Complete and judge the benchmark's problems; leaves `results.json` and `generations.jsonl` in `output_dir`.
+
+    With `resume` an evaluation that was interrupted there goes on; what it made is not made again.
+    """
     directory = Path(config.output_dir)
+    if resume and (directory / RESULTS).is_file():
+        return finished(directory)
     accelerator = make_accelerator(config)
-    task = data.find_task(config.task)
-    protocol = config.evaluation.protocol
-    check_protocol(task, protocol)
-    problems = data.load_problems(config, task, split, limit=config.task.limit)
+    evaluation = Evaluation.of(config)
     main = accelerator.is_main_process
-    directory_of_run = RunDirectory(directory).create(recipes.dump(config)) if main else None
+    directory_of_run = RunDirectory(directory) if main else None
     title = f"eval · {config.task.name} · {config.model.path}"
-    with make_reporter(directory_of_run, title, 0, quiet=not main) as reporter, Interrupts() as interrupts:
+    with contextlib.ExitStack() as stack:
+        if directory_of_run:
+            stack.enter_context(directory_of_run.claimed())
+            if not resume:
+                directory_of_run.create(recipes.dump(config))
+                directory_of_run.checkpoints.rmdir()
+                Begun.of(directory, accelerator.num_processes).write(directory)
+        reporter = stack.enter_context(make_reporter(directory_of_run, title, 0, quiet=not main))
+        interrupts = stack.enter_context(Interrupts())
         session = Session(config, accelerator, directory_of_run, reporter, interrupts)
         try:
-            policy = load_policy(config, accelerator, trained=False)
+            results = Measurement(session, evaluation, resume).carry_out()
         except UserError:
-            if directory_of_run:
-                directory_of_run.discard()  # the same command, put right, must not find a run in its way
+            if directory_of_run and not resume:  # the same command, put right, must not find a run in its way
+                evaluation_files.tidy(directory, accelerator.num_processes)
+                directory_of_run.discard()
             raise
-        generations = directory / GENERATIONS
-
-        def keep(batch: list[Judged]) -> None:
-            if main:
-                append(generations, batch)
-
-        started = time.perf_counter()
-        judged = evaluate(
-            policy, task, problems, config.sampler, seed=config.seed, protocol=protocol,
-            progress=session.progress("evaluate"), each=keep,
-        )
-        seconds = time.perf_counter() - started
-    results = {
-        "benchmark": config.task.name,
-        "split": split,
-        "protocol": protocol,
-        **tally(judged),
-        "seconds": seconds,
-        "peak_memory_bytes": peak_memory_bytes(accelerator.device),
-        "environment": environment(),
-        "settings": config.model_dump(mode="json", include={"model", "task", "sampler", "seed", "dtype"}),
-    }
+        except Interrupted as interruption:
+            raise Interrupted(
+                interruption.signal_number, saved=str(directory / GENERATIONS), run=str(directory)
+            ) from interruption
     if main:
-        if accelerator.num_processes > 1:  # the other processes' results, in order
-            generations.unlink(missing_ok=True)
-            append(generations, judged)
-        (directory / RESULTS).write_text(to_json(results, indent=2) + "\n")
-        show(results, directory)
+        evaluation_results.show(results, directory)
 
 
-def append(path: Path, batch: list[Judged]) -> None:
-    """Add results to a file of JSON lines."""
+def finished(directory: Path) -> None:
+    """Show the results of an evaluation that has nothing left to do."""
     try:
-        with path.open("a", encoding="utf-8") as lines:
-            lines.writelines(to_json(as_row(item)) + "\n" for item in batch)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+        results = json.loads((directory / RESULTS).read_text(encoding="utf-8"))
+        evaluation_results.show(results, directory)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{directory / RESULTS} is damaged ({error!r}); evaluate again in another directory") from error
 
 
-def show(results: dict, directory: Path) -> None:
-    """The accuracy as a table in a terminal, as one line in a pipe."""
-    console = Console()
-    low, high = results["interval"]
-    accuracy, counts = f"{results['accuracy']:.1%}", f"{results['correct']}/{results['total']}"
-    if not console.is_terminal:
-        console.print(
-            f"{results['benchmark']}: accuracy {accuracy} ({counts}), 95 % {low:.1%} to {high:.1%}, "
-            f"{results['seconds']:.1f} s, results in {directory}",
-            soft_wrap=True,
-            highlight=False,
-        )
-        return
-    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("benchmark", "accuracy", "95 %", "correct", "time"):
-        table.add_column(heading)
-    table.add_row(
-        results["benchmark"], f"[bold]{accuracy}[/]", f"{low:.1%} to {high:.1%}", counts, f"{results['seconds']:.1f} s"
-    )
-    console.print(table)
-    console.print(f"results in {directory}", style="dim", highlight=False)
+class Measurement:
+    """Carries out an evaluation on one process, from where its part file ends."""
+
+    def __init__(self, session: Session, evaluation: Evaluation, resume: bool):
+        self.session, self.evaluation, self.resume = session, evaluation, resume
+        accelerator: Accelerator = session.accelerator
+        self.directory = Path(session.config.output_dir)
+        self.processes = accelerator.num_processes
+        self.part = evaluation_files.part(self.directory, accelerator.process_index, self.processes)
+        self.mine = share(accelerator, len(evaluation.problems))
+        self.samples = session.config.evaluation.samples
+        self.started = time.perf_counter()
+
+    def carry_out(self) -> dict:
+        """Every setting, one after another; returns what results.json says."""
+        config, evaluation = self.session.config, self.evaluation
+        policy = load_policy(config, self.session.accelerator, trained=False)
+        check_lengths(policy, evaluation.problems, max(s.length for s in evaluation.settings), config.evaluation.shots)
+        measured = identity(config, policy, evaluation.problems, evaluation.shots)
+        self.begun = self._begin(measured)
+        kept = evaluation_files.kept(self.part, evaluation.batches(self.mine)) if self.resume else []
+        if self.session.run and self.resume:
+            whole = len(self.mine) * self.samples * len(evaluation.settings)
+            self.session.reporter.say(f"continuing after {len(kept)} of {whole} completions")
+        self.started, each = time.perf_counter(), len(self.mine) * self.samples
+        judged: list[list[Judged]] = []
+        for place, settings in enumerate(evaluation.settings):
+            judged.append(
+                evaluate(
+                    policy,
+                    evaluation.task,
+                    evaluation.problems,
+                    settings,
+                    seed=config.seed,
+                    protocol=config.evaluation.protocol,
+                    samples=self.samples,
+                    kept=kept[place * each : (place + 1) * each],
+                    progress=self._progress(place),
+                    each=self._keep,
+                )
+            )
+        results = self._results(measured, judged)
+        if self.session.run:
+            evaluation_files.finish(
+                self.directory, results, [item for part in judged for item in part], self.processes
+            )
+        return results
+
+    def _begin(self, measured: dict) -> Begun:
+        """The note of what was begun, checked where it is continued; every process may write from here on."""
+        accelerator = self.session.accelerator
+        accelerator.wait_for_everyone()
+        begun = Begun.read(self.directory, self.processes)
+        begun.check(measured, self.directory)
+        accelerator.wait_for_everyone()
+        if self.session.run:
+            begun.identity = measured
+            begun.write(self.directory)
+        return begun
+
+    def _progress(self, place: int):
+        """Reports steps over all settings, and obeys an interruption: what was kept is whole wherever it comes."""
+        settings = self.evaluation.settings
+        sizes = [one.steps * len(batches(self.mine, self.samples, one.batch_size)) for one in settings]
+        before, one = sum(sizes[:place]), settings[place]
+        name = "evaluate" if len(settings) == 1 else f"T={one.temperature:g} L={one.length}"
+
+        def report(done: int, of: int) -> None:
+            self.session.interrupts.check()
+            self.session.reporter.phase(name, before + done * sizes[place] // max(of, 1), sum(sizes))
+
+        return report
+
+    def _keep(self, batch: Sequence[Judged]) -> None:
+        evaluation_files.append(self.part, batch)
+        if self.session.run:
+            begun = Begun(**vars(self.begun))
+            begun.seconds += time.perf_counter() - self.started
+            begun.write(self.directory)
+
+    def _results(self, measured: dict, judged: Sequence[Sequence[Judged]]) -> dict:
+        config = self.session.config
+        own = config.evaluation
+        rows = [
+            evaluation_results.row(settings, part, self.samples, own.passes())
+            for settings, part in zip(self.evaluation.settings, judged, strict=True)
+        ]
+        alone = {key: value for key, value in rows[0].items() if len(rows) == 1}
+        return {
+            **measured,
+            **alone,
+            "results": rows,
+            "interval_is": evaluation_results.INTERVAL,
+            "seconds": self.begun.seconds + time.perf_counter() - self.started,
+            "peak_memory_bytes": peak_memory_bytes(self.session.accelerator.device),
+            "environment": environment(),
+            "settings": config.model_dump(mode="json", include={"model", "task", "sampler", "seed", "dtype"})
+            | {"evaluation": own.model_dump(mode="json", include=KEPT)},
+        }
+
+
+KEPT = {"temperatures", "lengths", "steps", "samples", "pass_at", "shots", "shots_data", "protocol"}

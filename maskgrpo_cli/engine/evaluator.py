@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from maskgrpo_cli.config.schema import Config, SamplerConfig
+from maskgrpo_cli.config.schema import SamplerConfig
 from maskgrpo_cli.engine.devices import gather_rows, share
 from maskgrpo_cli.engine.generation import Progress, generate
 from maskgrpo_cli.engine.judging import Judged, judge
@@ -13,18 +13,16 @@ from maskgrpo_cli.engine.scoring import Rewards
 from maskgrpo_cli.noise import Noise, Purpose
 from maskgrpo_cli.types import DEFAULT_PROTOCOL, Problem, Task
 
+Batch = tuple[int, range]  # which sample of each problem, and the problems
 
-def evaluation_sampler(config: Config) -> SamplerConfig:
-    """The sampler of evaluations: the recipe's, with what `evaluation` sets laid over it."""
-    given = config.evaluation
-    overrides = {
-        "name": given.sampler,
-        "length": given.length,
-        "steps": given.steps,
-        "block_length": given.block_length,
-        "batch_size": given.batch_size,
-    }
-    return config.sampler.model_copy(update={key: value for key, value in overrides.items() if value is not None})
+
+def batches(problems: range, samples: int, size: int) -> list[Batch]:
+    """The work on some problems, in order: a sample of all of them, then the next one.
+
+    Batches never mix samples, so that those of one sample are the same however many follow.
+    """
+    starts = range(problems.start, problems.stop, size)
+    return [(sample, range(first, min(first + size, problems.stop))) for sample in range(samples) for first in starts]
 
 
 def evaluate(
@@ -35,32 +33,46 @@ def evaluate(
     *,
     seed: int,
     protocol: str = DEFAULT_PROTOCOL,
+    samples: int = 1,
     rewards: Rewards | None = None,
+    kept: Sequence[Judged] = (),
     progress: Progress | None = None,
     each: Callable[[list[Judged]], None] | None = None,
 ) -> list[Judged]:
-    """Complete and judge every problem, spread over the processes; all results come back, in order.
+    """Complete and judge every problem `samples` times, spread over the processes; all results come back.
 
-    The draws are keyed by (seed, problem), so two policies are compared on the same noise.
-    `each` is called with the results of a batch as they come, on the process that made them.
+    The draws are keyed by (seed, problem, sample), so two policies are compared on the same noise, and sample j of a
+    problem does not depend on how many samples or problems there are.
+
+    Args:
+        kept: this process's results of whole batches that were made before; they are not made again.
+        progress: called with (denoising steps done, all of them) over this process's batches.
+        each: called with the results of a batch as they come, on the process that made them.
+
+    Returns:
+        The results by sample, and in each in the order of the problems, however many processes there are.
     """
     accelerator = policy.accelerator
     mine = share(accelerator, len(problems))
-    judged: list[Judged] = []
-    for start in range(0, len(mine), settings.batch_size):
-        rows = mine[start : start + settings.batch_size]
+    work = batches(mine, samples, settings.batch_size)
+    judged, place = list(kept), 0
+    for number, (sample, rows) in enumerate(work):
+        place += len(rows)
+        if place <= len(kept):
+            continue
         batch = [problems[row] for row in rows]
         prompts = policy.modality.encode([problem.messages for problem in batch])
 
-        def step(done: int, steps: int, start: int = start) -> None:
+        def step(done: int, steps: int, number: int = number) -> None:
             if progress:
-                batches = -(-len(mine) // settings.batch_size)
-                progress(start // settings.batch_size * steps + done, batches * steps)
+                progress(number * steps + done, len(work) * steps)
 
-        noise = Noise((seed, 0, 0, Purpose.EVALUATION), tuple(rows))  # no rollout's key has this length
+        noise = Noise((seed, 0, sample, Purpose.EVALUATION), tuple(rows))  # no rollout's key has this length
         completions = policy.modality.decode(generate(policy, prompts, settings, noise, progress=step))
         results = judge(task, batch, completions, rewards, protocol)
+        for item in results:
+            item.sample, item.temperature, item.length = sample, settings.temperature, settings.length
         judged += results
         if each:
             each(results)
-    return gather_rows(accelerator, judged)
+    return sorted(gather_rows(accelerator, judged), key=lambda item: item.sample)  # a process holds all samples

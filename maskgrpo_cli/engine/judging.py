@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from maskgrpo_cli.engine.reporting.statistics import wilson
+from maskgrpo_cli.engine.reporting.statistics import share_interval
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.types import DEFAULT_PROTOCOL, Parts, Problem, Task, Verdict
 
@@ -29,6 +29,13 @@ class Judged:
     reward: float | None
     style: str | None
     parts: Parts | None = None
+    sample: int = 0  # which completion of its problem
+    temperature: float | None = None
+    length: int | None = None
+
+    def counted(self) -> tuple[int, int, str]:
+        """What is right, of how many, and of what: a completion or, where the protocol does so, its parts."""
+        return self.parts or (int(self.correct), 1, "completions")
 
 
 def protocols(task: Task) -> list[str]:
@@ -85,21 +92,33 @@ def judge(
 def tally(judged: Sequence[Judged]) -> dict:
     """Accuracy with its 95 % interval, mean score, mean reward, and the share and accuracy of each style.
 
-    `correct` of `total` counts `unit`: completions or, where the protocol does so, parts of them such as cells.
+    `correct` of `total` counts `unit`: completions or, where the protocol does so, parts of them such as cells. The
+    interval is one over problems, however much is counted of each.
     """
-    counted = [item.parts or (int(item.correct), 1, "completions") for item in judged]
-    correct, total = sum(right for right, _, _ in counted), sum(of for _, of, _ in counted)
+    correct_of, count_of = by_problem(judged)
+    correct, total = sum(correct_of.values()), sum(count_of.values())
     rewards = [item.reward for item in judged if item.reward is not None and item.reward == item.reward]
     return {
         "accuracy": correct / total if total else 0.0,
         "correct": correct,
         "total": total,
-        "unit": counted[0][2] if counted else "completions",
-        "interval": list(wilson(correct, total)),
+        "unit": judged[0].counted()[2] if judged else "completions",
+        "interval": list(share_interval([*correct_of.values()], [*count_of.values()])),
         "score": sum(item.score for item in judged) / len(judged) if judged else 0.0,
         "reward": sum(rewards) / len(rewards) if rewards else None,
         "styles": styles([(item.style, item.correct) for item in judged]),
     }
+
+
+def by_problem(judged: Sequence[Judged]) -> tuple[dict[str, int], dict[str, int]]:
+    """What is right, and what is counted, of each problem by its id, in their order; all samples together."""
+    right: dict[str, int] = {}
+    of: dict[str, int] = {}
+    for item in judged:
+        good, count, _ = item.counted()
+        right[item.id] = right.get(item.id, 0) + good
+        of[item.id] = of.get(item.id, 0) + count
+    return right, of
 
 
 def styles(seen: Sequence[tuple[str | None, bool]]) -> dict[str, dict[str, float]]:

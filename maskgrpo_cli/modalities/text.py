@@ -54,16 +54,16 @@ class TextModality:
         )
 
     def encode(self, chats: Sequence[Sequence[Mapping[str, str]]]) -> list[list[int]]:
-        """Prompt ids of chats, through the checkpoint's template; without one, of the plain text."""
-        if not chats:
-            return []
-        if self.tokenizer.chat_template:
-            texts = self.tokenizer.apply_chat_template(
-                [list(chat) for chat in chats], tokenize=False, add_generation_prompt=True
-            )
-        else:
-            texts = ["\n".join(message["content"] for message in chat) for chat in chats]
-        return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        """Prompt ids of chats, as `render` writes them."""
+        return self.tokenizer(self.render(chats), add_special_tokens=False)["input_ids"] if chats else []
+
+    def render(self, chats: Sequence[Sequence[Mapping[str, str]]]) -> list[str]:
+        """The text that the model sees of chats: through the checkpoint's template; without one, the plain text."""
+        if not self.tokenizer.chat_template:
+            return ["\n".join(message["content"] for message in chat) for chat in chats]
+        return self.tokenizer.apply_chat_template(
+            [list(chat) for chat in chats], tokenize=False, add_generation_prompt=True
+        )
 
     def canvas(self, prompts: Sequence[Sequence[int]], length: int) -> Canvas:
         """Left-padded prompts and `length` masks; the unconditional canvas has its prompt masked out."""

@@ -1,0 +1,91 @@
+"""The results of an evaluation: what results.json says, and what the user sees. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from maskgrpo_cli.config.schema import SamplerConfig
+from maskgrpo_cli.engine.judging import Judged, tally
+from maskgrpo_cli.engine.reporting.statistics import pass_at_k, share_interval
+
+INTERVAL = "95 %, Wilson's score interval at the effective number of problems"
+
+
+def row(settings: SamplerConfig, judged: Sequence[Judged], samples: int, passes: Sequence[int]) -> dict:
+    """One row of `results`: a setting and what was measured with it, with pass@k for every k of `passes`."""
+    right: dict[str, int] = {}
+    for item in judged:
+        right[item.id] = right.get(item.id, 0) + item.correct
+    return {
+        "temperature": settings.temperature,
+        "length": settings.length,
+        "steps": settings.steps,
+        "samples": samples,
+        **tally(judged),
+        "pass_at": {str(k): pass_at([*right.values()], samples, k) for k in passes},
+    }
+
+
+def pass_at(right: Sequence[int], samples: int, k: int) -> dict:
+    """The mean over problems of the unbiased pass@k, with its interval; `right` of `samples` in each problem."""
+    values = [pass_at_k(samples, count, k) for count in right]
+    interval = share_interval([value * samples for value in values], [samples] * len(values))
+    return {"value": sum(values) / len(values), "interval": list(interval)}
+
+
+def show(results: Mapping, directory: Path) -> None:
+    """The rows as a table in a terminal, as a line each in a pipe."""
+    console = Console()
+    rows = results["results"]
+    place = f"{results['seconds']:.1f} s, results in {directory}"
+    if console.is_terminal:
+        console.print(_table(results, rows))
+        console.print(place, style="dim", highlight=False, soft_wrap=True)
+        return
+    lines = [_line(results, entry, several=len(rows) > 1) for entry in rows]
+    for line in [*lines, place] if len(lines) > 1 else [f"{lines[0]}, {place}"]:
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _line(results: Mapping, entry: Mapping, several: bool) -> str:
+    setting = f" T={entry['temperature']:g} length {entry['length']}" if several else ""
+    low, high = entry["interval"]
+    text = (
+        f"{results['benchmark']}{setting}: accuracy {entry['accuracy']:.1%} ({entry['correct']}/{entry['total']}), "
+        f"95 % {low:.1%} to {high:.1%}"
+    )
+    for k, found in _passes(entry).items():
+        low, high = found["interval"]
+        text += f", pass@{k} {found['value']:.1%} ({low:.1%} to {high:.1%})"
+    return text
+
+
+def _passes(entry: Mapping) -> dict:
+    """The pass@k that say more than the accuracy does."""
+    whole = entry["unit"] == "completions"
+    return {k: found for k, found in entry["pass_at"].items() if not (whole and k == "1")}
+
+
+def _table(results: Mapping, rows: Sequence[Mapping]) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    first, several = rows[0], len(rows) > 1
+    headings = ["benchmark", *(["T", "length", "steps"] if several else []), "accuracy", "95 %", "correct"]
+    for heading in [*headings, *(text for k in _passes(first) for text in (f"pass@{k}", "95 %"))]:
+        table.add_column(heading)
+    for place, entry in enumerate(rows):
+        cells = [results["benchmark"] if place == 0 else ""]
+        cells += [f"{entry['temperature']:g}", str(entry["length"]), str(entry["steps"])] if several else []
+        cells += [f"[bold]{entry['accuracy']:.1%}[/]", _interval(entry), f"{entry['correct']}/{entry['total']}"]
+        for found in _passes(entry).values():
+            cells += [f"[bold]{found['value']:.1%}[/]", _interval(found)]
+        table.add_row(*cells)
+    return table
+
+
+def _interval(found: Mapping) -> str:
+    low, high = found["interval"]
+    return f"{low:.1%} to {high:.1%}"
