@@ -5,25 +5,19 @@ Only typer is imported at the top, so that `--help` and completion answer at onc
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
-import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from maskgrpo_cli import __version__
 from maskgrpo_cli import cli_options as options
 from maskgrpo_cli.cli_group import Commands, Interrupted
+from maskgrpo_cli.cli_harness import PASS_ON, lm_eval
 from maskgrpo_cli.cli_recipes import app as recipes_app
+from maskgrpo_cli.cli_training import training, with_run_directory
 from maskgrpo_cli.errors import RunFailed, UserError
-
-if TYPE_CHECKING:
-    from maskgrpo_cli.config import Config
-
 
 app = typer.Typer(
     name="maskgrpo",
@@ -69,6 +63,7 @@ def grpo(
     tracker: options.Tracker = None,
     merge: options.Merge = False,
     resume: options.Resume = None,
+    force: options.Force = False,
     set_: options.Set = None,
 ) -> None:
     """Train a model by reinforcement learning on a task's rewards.
@@ -78,14 +73,12 @@ def grpo(
       maskgrpo grpo --recipe math
       maskgrpo grpo --recipe math --max-steps 20 --set grpo.estimator.name=uniform
       maskgrpo grpo --recipe math-llada-8b --output-dir runs/llada --tracker tensorboard
+      maskgrpo grpo --resume latest
     """
-    if resume is not None:
-        config, name = _resumed_config("grpo", ctx)
-    else:
-        config, name = _training_config("grpo", ctx.params)
+    config, name, how = training("grpo", ctx)
     from maskgrpo_cli.engine.grpo import run
 
-    run(config, name, resume is not None)
+    run(config, name, how)
 
 
 @app.command()
@@ -105,6 +98,7 @@ def sft(
     tracker: options.Tracker = None,
     merge: options.Merge = False,
     resume: options.Resume = None,
+    force: options.Force = False,
     set_: options.Set = None,
 ) -> None:
     """Train a model on worked answers, from nothing or from --model.
@@ -114,13 +108,10 @@ def sft(
       maskgrpo sft --recipe math
       maskgrpo sft --recipe math --model runs/first --max-steps 200
     """
-    if resume is not None:
-        config, name = _resumed_config("sft", ctx)
-    else:
-        config, name = _training_config("sft", ctx.params)
+    config, name, how = training("sft", ctx)
     from maskgrpo_cli.engine.sft import run
 
-    run(config, name, resume is not None)
+    run(config, name, how)
 
 
 @app.command()
@@ -166,22 +157,29 @@ def sample(
 @app.command("eval")
 def evaluate(
     ctx: typer.Context,
-    benchmark: options.Benchmark,
+    benchmark: options.Benchmark = None,
     recipe: options.MaybeRecipe = None,
     model: options.Model = None,
     adapter: options.Adapter = None,
     data: options.Data = None,
-    split: options.Split = "test",
+    split: options.Split = None,
     limit: options.Limit = None,
+    samples: options.Samples = None,
+    pass_at: options.PassAt = None,
+    shots: options.Shots = None,
+    shots_data: options.ShotsData = None,
     sampler: options.Sampler = None,
     sampling_steps: options.SamplingSteps = None,
-    length: options.Length = None,
+    length: options.Lengths = None,
     block_length: options.BlockLength = None,
-    temperature: options.Temperature = None,
+    temperature: options.Temperatures = None,
     threshold: options.Threshold = None,
     cache: options.Cache = None,
     batch_size: options.BatchSize = None,
+    generations: options.Generations = None,
     protocol: options.Protocol = None,
+    resume: options.ResumeEvaluation = None,
+    compare: options.Compare = None,
     output_dir: options.OutputDir = None,
     seed: options.Seed = None,
     device: options.Device = None,
@@ -191,57 +189,61 @@ def evaluate(
 ) -> None:
     """Measure a model's accuracy on a benchmark, with the evaluation settings of a recipe.
 
+    Every temperature at every length is a row of the result. Intervals are 95 %, over problems.
+
     \b
     Examples:
       maskgrpo eval arithmetic
-      maskgrpo eval arithmetic --model runs/first --temperature 1
-      maskgrpo eval gsm8k --data gsm8k_test.jsonl.gz --limit 64
+      maskgrpo eval arithmetic --model runs/first --temperature 0.5,1 -n 8 --pass-at 1,4,8
+      maskgrpo eval gsm8k --data gsm8k_test.jsonl.gz --limit 64 --shots 4 --shots-data gsm8k_train.jsonl.gz
+      maskgrpo eval --resume runs/eval-gsm8k-20250102-030405
+      maskgrpo eval --compare runs/before runs/after
+      maskgrpo eval gsm8k --generations gsm8k_128.jsonl.gz --protocol d1
     """
-    from maskgrpo_cli.config.evaluation import load_benchmark
+    if compare is not None:
+        _nothing_but(ctx, "--compare", "compare", "output_dir")
+        from maskgrpo_cli.engine.evaluation_compare import run as run_comparison
 
-    changed = options.overrides("eval", ctx.params)
-    config = load_benchmark(recipe or _fitting_recipe(model), benchmark, changed)
-    config = _with_run_directory(config, f"eval-{benchmark.rpartition(':')[2]}")
+        return run_comparison(*compare, output_dir)
+    if resume is not None:
+        _nothing_but(ctx, "--resume", "resume")
+    elif benchmark is None:
+        raise UserError("name a BENCHMARK, such as: maskgrpo eval arithmetic; or --resume RUN, or --compare A B")
+    from maskgrpo_cli.config import evaluation
+
+    if resume is not None:
+        config = evaluation.load_begun(resume)
+    else:
+        changed = options.overrides("eval", ctx.params)
+        config = evaluation.load_benchmark(recipe or _fitting_recipe(model), benchmark, changed)
+        config = with_run_directory(config, f"eval-{benchmark.rpartition(':')[2]}")
+    if generations is not None:
+        _nothing_but(ctx, "--generations", "generations", "benchmark", "protocol", "limit", "output_dir", "set_")
+        from maskgrpo_cli.engine.generations import run as run_generations
+
+        return run_generations(config, generations)
     from maskgrpo_cli.engine.evaluation import run
 
-    run(config, split)
+    run(config, resume is not None)
 
 
-def _training_config(command: str, params: Mapping[str, Any]) -> tuple[Config, str]:
-    """The config of a training run with a directory of its own, and the recipe's short name."""
-    from maskgrpo_cli.config import Override, load, recipes
-
-    recipe = params["recipe"]
-    # what a run wrote down holds the run's own directory, which a repetition must not overwrite
-    first = [Override("output_dir", None)] if recipes.is_run(recipe) else []
-    config = load(recipe, [*first, *options.overrides(command, params)], command)
-    name = recipes.label(recipe)
-    return _with_run_directory(config, f"{name}-{command}"), name
-
-
-def _resumed_config(command: str, ctx: typer.Context) -> tuple[Config, str]:
-    """The config that a run wrote down, in its own directory; a run is continued as it was begun."""
-    run = ctx.params["resume"]
+def _nothing_but(ctx: typer.Context, option: str, *allowed: str) -> None:
+    """Raises UserError where other parameters were given than those that go with `option`."""
     others = sorted(
-        f"--{name.rstrip('_').replace('_', '-')}" for name in ctx.params
-        if name != "resume" and ctx.get_parameter_source(name).name != "DEFAULT"
+        max(param.opts, key=len) if param.opts[0].startswith("-") else param.name.upper()
+        for param in ctx.command.params
+        if param.name not in allowed and ctx.get_parameter_source(param.name).name != "DEFAULT"
     )
     if others:
-        raise UserError(f"--resume continues a run as it was begun; leave out {', '.join(others)}")
-    if not (Path(run) / "config.yaml").is_file():
-        raise UserError(f"--resume: there is no run in '{run}' (no config.yaml); give a run directory")
-    from maskgrpo_cli.config import Override, load, recipes
+        why = {
+            "--resume": "continues an evaluation as it was begun",
+            "--compare": "reads finished evaluations",
+            "--generations": "judges text that is there already",
+        }
+        raise UserError(f"{option} {why[option]}; leave out {', '.join(others)}")
 
-    return load(run, [Override("output_dir", run, "--resume")], command), recipes.label(run)
 
-
-def _with_run_directory(config: Config, name: str) -> Config:
-    """`config` with a new directory runs/<name>-<time> to write to, unless it names one."""
-    if config.output_dir is not None:
-        return config
-    stem = f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    candidates = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-    return config.model_copy(update={"output_dir": next(c for c in candidates if not Path(c).exists())})
+app.command("lm-eval", context_settings=PASS_ON)(lm_eval)
 
 
 def _fitting_recipe(model: str | None) -> str:

@@ -30,6 +30,7 @@ class Purpose(enum.IntEnum):
     REVEAL = 11
     DATA = 12
     EVALUATION = 13
+    GLOBAL = 14
 
 
 def generator(*key: int) -> np.random.Generator:

@@ -152,6 +152,10 @@ def undisturbed(tiny_model, tmp_path_factory):
 
 
 def carry_on(config, command="grpo", resume=True):
-    """Run, or resume, a config."""
+    """Run, or resume, a config; `resume` may be a Resume."""
+    from maskgrpo_cli.engine.resume import Resume
+
+    if isinstance(resume, bool):
+        resume = Resume() if resume else None
     importlib.import_module(f"maskgrpo_cli.engine.{command}").run(config, "tiny", resume)
     return Run(config.output_dir, config)

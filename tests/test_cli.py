@@ -86,7 +86,7 @@ def test_every_option_is_documented_with_an_example():
 
 
 def test_every_option_is_read():
-    taken_otherwise = {"recipe", "set_", "prompt", "count", "trace", "benchmark", "resume"}
+    taken_otherwise = {"recipe", "set_", "prompt", "count", "trace", "benchmark", "resume", "force"}
     commands = dict(commands_below(get_command(cli.app)))
     for name, keys in cli_options.KEYS.items():
         assert {param.name for param in commands[name].params} == set(keys) | taken_otherwise & {
@@ -135,7 +135,7 @@ def test_training_options(tmp_path):
     )
     assert (config["tracker"], config["output_dir"]) == ("wandb", "here")
     assert (config["model"]["path"], config["model"]["merge"]) == ("some/hub-id", True)
-    assert resumed is False
+    assert resumed is None
 
 
 def test_sft_from_nothing_or_from_a_model(tmp_path):

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from maskgrpo_cli.config import runs
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.registry import nearest
 
@@ -72,9 +73,10 @@ def label(recipe: str) -> str:
 
 
 def for_model(model: str) -> str | None:
-    """The recipe whose settings fit a model: its run's own, or the first bundled one that starts from it."""
-    if (Path(model) / "config.yaml").is_file():
-        return model
+    """The recipe that fits a model: its run's own (a checkpoint's too), or the first bundled that starts from it."""
+    run = runs.run_of(Path(model))  # of a checkpoint, or itself
+    if (run / "config.yaml").is_file():
+        return str(run)
     return next((summary.name for summary in summaries() if summary.model == model), None)
 
 

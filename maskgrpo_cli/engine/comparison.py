@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskgrpo_cli.engine import data
-from maskgrpo_cli.engine.evaluator import evaluate, evaluation_sampler
+from maskgrpo_cli.engine.evaluator import evaluate
 from maskgrpo_cli.engine.judging import Judged, check_protocol, tally
 from maskgrpo_cli.engine.policy import Policy
+from maskgrpo_cli.engine.reporting.run_directory import write_whole
 from maskgrpo_cli.engine.session import Session
 from maskgrpo_cli.types import Task
 
@@ -32,7 +33,7 @@ class Evaluations:
         self.settings = config.evaluation
         self.every = self.settings.every if every is None else every
         check_protocol(task, self.settings.protocol)
-        self.sampler = evaluation_sampler(config)
+        self.sampler = config.evaluation_sampler()
         self.rewards = session.rewards(task)
         self._validation = self._load("validation", self.settings.limit) if self.every else []
         self._test = self._load("test", self.settings.final_limit) if self.settings.final_limit else []
@@ -59,16 +60,24 @@ class Evaluations:
         """The test problems under the policy as it starts; a resumed run reads what it found then."""
         keep = Path(self.session.config.output_dir) / "evaluations" / BEFORE
         if resumed and keep.is_file():
-            return {float(key): [Judged(**row) for row in rows] for key, rows in json.loads(keep.read_text()).items()}
+            return self._read(keep)
         if skip:
             return {}
         results = self.final()
         if self.session.run and results:
             keep.parent.mkdir(exist_ok=True)
-            keep.write_text(json.dumps({key: [vars(item) for item in rows] for key, rows in results.items()}))
+            write_whole(keep, json.dumps({key: [vars(item) for item in rows] for key, rows in results.items()}))
         for temperature, judged in results.items():
             self.session.reporter.say(f"before training: {describe(name_of(temperature), judged)}")
         return results
+
+    def _read(self, kept: Path) -> Results:
+        try:
+            found = json.loads(kept.read_text(encoding="utf-8"))
+            return {float(key): [Judged(**row) for row in rows] for key, rows in found.items()}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            self.session.reporter.warn(f"{kept} cannot be read ({error}); the summary has no comparison with before")
+            return {}
 
     def final(self) -> Results:
         """The test problems at every temperature."""
@@ -77,6 +86,7 @@ class Evaluations:
         return {t: self._run(self._test, t, "test") for t in self.settings.temperatures}
 
     def _run(self, problems, temperature: float, phase: str) -> list[Judged]:
+        self.session.check_interrupts()
         return evaluate(
             self.policy,
             self.task,

@@ -19,6 +19,7 @@ from maskgrpo_cli.engine import data
 from maskgrpo_cli.engine.devices import gather_rows, total
 from maskgrpo_cli.engine.estimation import Estimator
 from maskgrpo_cli.engine.policy import Policy, load_policy, seeded
+from maskgrpo_cli.engine.resume import Resume
 from maskgrpo_cli.engine.rollouts import Collector, Rollout
 from maskgrpo_cli.engine.session import Session
 from maskgrpo_cli.engine.training import train
@@ -48,6 +49,8 @@ class Grpo:
         rollout, update = divmod(index, self.settings.updates)
         if self.rollout is None or self.rollout.index != rollout:
             self.rollout = self.collect(rollout)
+            self.session.randomness.mark()  # its rewards are drawn: an interruption from here on keeps the rollout
+            self.session.check_interrupts()
         started = time.perf_counter()
         metrics = self.update(self.rollout, update)
         metrics["time/update"] = time.perf_counter() - started
@@ -73,12 +76,13 @@ class Grpo:
         """What a checkpoint keeps: the rollout being reused, the samples of all processes in order."""
         return {} if self.rollout is None else {"rollout": self.rollout.gathered(self.session.accelerator)}
 
-    def load_state(self, state: dict) -> None:
+    def load_state(self, state: dict, done: int) -> None:
         """Take up this process's part of a saved rollout; completions of later ones are taken back."""
+        used_up = done // self.settings.updates - 1
         if "rollout" in state:
             self.rollout = Rollout.part(state["rollout"], self.collector.mine)
         if self.session.run:
-            self.session.run.rewind_completions(-1 if self.rollout is None else self.rollout.index)
+            self.session.run.rewind_completions(used_up if self.rollout is None else self.rollout.index)
 
     def _score_frozen(self, rollout: Rollout) -> None:
         """Log-probabilities of every update under the old policy and the reference, without gradients.
@@ -177,7 +181,7 @@ class Grpo:
         return torch.stack([value.float() for value in logged])
 
 
-def run(config: Config, recipe: str, resume: bool = False) -> None:
+def run(config: Config, recipe: str, resume: Resume | None = None) -> None:
     """`maskgrpo grpo`: train a policy with rewards, from the recipe's model."""
 
     def make(session: Session, policy: Policy, task: Task) -> Grpo:

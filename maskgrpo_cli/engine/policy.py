@@ -86,8 +86,8 @@ class Policy:
         return {name: value for name, value in self.plain.state_dict().items() if marker in name} or None
 
     def restore_reference(self, state: dict[str, torch.Tensor] | None) -> None:
-        """Put back what `reference_state` gave."""
-        if state:
+        """Put back what `reference_state` gave, where there is a reference to put it in."""
+        if state and (self._reference is not None or self.is_adapter()):
             target = self.plain if self._reference is None else self.accelerator.unwrap_model(self._reference)
             target.load_state_dict(state, strict=False)
 
@@ -172,15 +172,21 @@ def _assemble(model: nn.Module, tokenizer, modality: str, accelerator: Accelerat
 
 
 def run_adapter(path: str, adapter: str | None) -> tuple[str, str | None]:
-    """Base and adapter of a run directory whose result is an adapter; other paths as they are."""
+    """Base and adapter of a run directory, or a checkpoint in one, that holds an adapter; other paths as they are.
+
+    `RUN/checkpoints/best` is the checkpoint that it names.
+    """
     from maskgrpo_cli import config as recipes
 
-    folder = Path(path).expanduser()
+    folder = recipes.runs.follow(Path(path).expanduser())
+    if folder.name != Path(path).name:
+        path = str(folder)
     if adapter or (folder / MODEL).exists() or not (folder / ADAPTER / "adapter_config.json").is_file():
         return path, adapter
-    if not (folder / "config.yaml").is_file():
+    written = recipes.runs.run_of(folder) / "config.yaml"
+    if not written.is_file():
         raise UserError(f"model '{path}': an adapter without its base; write --model BASE --adapter {path}/{ADAPTER}")
-    base, _ = run_adapter(recipes.load(str(folder / "config.yaml")).model.path, None)
+    base, _ = run_adapter(recipes.load(str(written)).model.path, None)
     # a run that went on from another run's adapter trained that one further: its own result says everything
     return base, str(folder / ADAPTER)
 

@@ -1,8 +1,8 @@
-"""What every part of a run shares: its config, processes, directory, voice and interruptions."""
+"""What every part of a run shares: its config, processes, directory, voice, interruptions and global randomness."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from accelerate import Accelerator
 
@@ -11,6 +11,7 @@ from maskgrpo_cli.engine.data import reward_weights
 from maskgrpo_cli.engine.devices import gather_rows
 from maskgrpo_cli.engine.generation import Progress
 from maskgrpo_cli.engine.interrupts import Interrupts
+from maskgrpo_cli.engine.randomness import GlobalRandomness
 from maskgrpo_cli.engine.reporting.display import Reporter
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory
 from maskgrpo_cli.engine.scoring import Rewards
@@ -26,6 +27,7 @@ class Session:
     run: RunDirectory | None
     reporter: Reporter
     interrupts: Interrupts
+    randomness: GlobalRandomness = field(default_factory=GlobalRandomness)
     _rewards: Rewards | None = None
 
     def rewards(self, task: Task) -> Rewards:
@@ -45,7 +47,7 @@ class Session:
         return report
 
     def check_interrupts(self) -> None:
-        """Raise Interrupted in every process if a signal has come to any; called between optimiser steps."""
+        """Raise Interrupted in every process if a signal has come to any; called where all processes meet."""
         if self.accelerator.num_processes > 1:
             heard = gather_rows(self.accelerator, [self.interrupts.received])
             self.interrupts.received = next((signal for signal in heard if signal is not None), None)

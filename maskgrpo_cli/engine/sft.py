@@ -12,6 +12,7 @@ from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.engine import data
 from maskgrpo_cli.engine.devices import share, total
 from maskgrpo_cli.engine.policy import Policy, load_policy, new_policy, seeded
+from maskgrpo_cli.engine.resume import Resume
 from maskgrpo_cli.engine.session import Session
 from maskgrpo_cli.engine.training import train
 from maskgrpo_cli.errors import UserError
@@ -102,11 +103,11 @@ class Sft:
         """Nothing but the step counts."""
         return {}
 
-    def load_state(self, state: dict) -> None:
+    def load_state(self, state: dict, done: int) -> None:
         """Nothing to take up."""
 
 
-def run(config: Config, recipe: str, resume: bool = False) -> None:
+def run(config: Config, recipe: str, resume: Resume | None = None) -> None:
     """`maskgrpo sft`: fine-tune the recipe's model, or train a small one from nothing."""
 
     def make_policy(accelerator, task) -> Policy:

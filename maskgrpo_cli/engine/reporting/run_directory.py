@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import itertools
 import json
 import math
 import os
@@ -13,25 +15,56 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from maskgrpo_cli.config.runs import CHECKPOINTS, NOTE, SUMMARY, note
+from maskgrpo_cli.engine.lock import RunLock
 from maskgrpo_cli.errors import RunFailed, UserError
 
+SET_ASIDE = "set-aside"
 PACKAGES = ("maskgrpo", "torch", "transformers", "accelerate", "peft")
 
 
 class RunDirectory:
     """Writes the files of one run below `path`; every write is on disk when the call returns.
 
-    `config.yaml`, `metrics.jsonl` (one object per optimiser step), `completions.jsonl`, `log.txt`,
+    `config.yaml`, `run.json`, `metrics.jsonl` (one object per optimiser step), `completions.jsonl`, `log.txt`,
     `summary.json`, `checkpoints/`. Without `create` it appends to a run that is there already.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self.aside: Path | None = None  # where `rewind` puts what it takes back; None: it is made again, the same
 
     @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
+
+    @contextlib.contextmanager
+    def claimed(self):
+        """Make the folder where it is missing, and keep every other process from writing to it meanwhile.
+
+        Raises:
+            UserError: another process is writing this run, or the place is not writable.
+        """
+        self._make(self.path)
+        lock = RunLock(self.path)
+        try:
+            if killed := lock.take():
+                self.log(f"{killed} was writing this run and ended without a word")
+            yield
+        finally:
+            lock.release()
+            with contextlib.suppress(OSError):
+                self.path.rmdir()  # only where nothing is in it: the run could not start
+
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"the run directory {self.path} cannot be written: {error.strerror}\n"
+                "  choose another --output-dir"
+            ) from error
 
     def create(self, config_yaml: str) -> RunDirectory:
         """Make the folder and write the resolved config; raises UserError where a run lies there already."""
@@ -41,8 +74,8 @@ class RunDirectory:
                     f"{self.path} already holds a run (it has a {name})\n"
                     "  choose another --output-dir, or remove that folder first"
                 )
+        self._make(self.checkpoints)
         try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
             (self.path / "config.yaml").write_text(config_yaml, encoding="utf-8")
         except OSError as error:
             raise UserError(
@@ -53,7 +86,7 @@ class RunDirectory:
 
     def discard(self) -> None:
         """Take back what `create` made, of a run that could not start; whatever else is there stays."""
-        for name in ("config.yaml", "log.txt"):
+        for name in ("config.yaml", "log.txt", NOTE):
             (self.path / name).unlink(missing_ok=True)
         for folder in (self.checkpoints, self.path):
             if folder.is_dir() and not any(folder.iterdir()):
@@ -76,10 +109,31 @@ class RunDirectory:
         if path.is_file():
             # split at \n only: a completion may hold other line separators, which JSON does not escape
             lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-            partial = path.with_suffix(".tmp")
-            kept = "".join(f"{line}\n" for line in lines if _number(line, key) <= last)
-            partial.write_text(kept, encoding="utf-8")
-            os.replace(partial, path)
+            later = "".join(f"{line}\n" for line in lines if line and _number(line, key) > last)
+            if later and self.aside:
+                self.aside.mkdir(parents=True, exist_ok=True)
+                write_whole(self.aside / name, later)
+            write_whole(path, "".join(f"{line}\n" for line in lines if line and _number(line, key) <= last))
+
+    def set_aside(self, step: int, later: list[Path]) -> Path:
+        """Move `later` (checkpoints, results) out of the way of a run that goes back to `step` on another path.
+
+        The metrics and completions that `rewind` takes back from here on go there as well.
+        """
+        folder = self.path / SET_ASIDE / f"after-step-{step:06d}"
+        candidates = itertools.chain([folder], (folder.with_name(f"{folder.name}-{n}") for n in itertools.count(2)))
+        self.aside = next(candidate for candidate in candidates if not candidate.exists())
+        try:
+            for path in later:
+                self.aside.mkdir(parents=True, exist_ok=True)
+                os.replace(path, self.aside / path.name)
+        except OSError as error:
+            raise RunFailed(f"{path} cannot be set aside: {error.strerror}") from error
+        return self.aside
+
+    def note(self, **values: Any) -> None:
+        """Write `values` into what the run notes of itself (run.json), beside what is there."""
+        write_whole(self.path / NOTE, to_json({**note(self.path), **values}, indent=1) + "\n")
 
     def completions(self, rows: list[dict[str, Any]]) -> None:
         """Append completions, one object per line."""
@@ -93,17 +147,7 @@ class RunDirectory:
 
     def summary(self, summary: dict[str, Any]) -> None:
         """Write the summary; a reader sees the old file or the new one, never half of it."""
-        final = self.path / "summary.json"
-        partial = final.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            partial.write_text(
-                to_json(summary, indent=2) + "\n", encoding="utf-8", errors="backslashreplace"
-            )
-            os.replace(partial, final)
-        except OSError as error:
-            raise RunFailed(f"{final} cannot be written: {error.strerror}") from error
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(self.path / SUMMARY, to_json(summary, indent=2) + "\n")
 
     def _append(self, name: str, text: str) -> None:
         path = self.path / name
@@ -113,6 +157,27 @@ class RunDirectory:
                 file.write(text)
         except OSError as error:
             raise RunFailed(f"{path} cannot be written: {error.strerror}") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a process that comes after a crash, sees the old one or the new one.
+
+    Raises:
+        RunFailed: the disk is full or not writable; the old file is untouched.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # A lone surrogate (half a character from a byte-level tokenizer) becomes \\udcXX, valid in JSON.
+        with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise RunFailed(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def _number(line: str, key: str) -> float:

@@ -23,7 +23,7 @@ def render(summary: dict[str, Any]) -> RenderableType:
     `evaluations`: [{"name", "before", "after"}] with {"accuracy", "correct", "total", "interval"} or None;
     `styles`: [{"name", "before", "after"}] with {"share", "accuracy"} or None;
     `solved_now`: [{"prompt", "before", "after", "answer"}];
-    `steps`, `seconds`, `peak_memory_bytes`, `output_dir`, `next_command`.
+    `best`, `result`, `stopped_early`, `steps`, `seconds`, `peak_memory_bytes`, `output_dir`, `next_command`.
     """
     blocks: list[RenderableType] = []
     if rows := evaluation_rows(summary):
@@ -90,10 +90,19 @@ def style_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
 def fact_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(name, value) of steps, time, memory and place, as text."""
     forms = (
-        ("steps", "steps", str), ("time", "seconds", text.duration),
+        ("steps", "steps", str), ("stopped early", "stopped_early", lambda early: "yes" if early else None),
+        ("best checkpoint", "best", _best),
+        ("result", "result", lambda kept: "the best checkpoint" if kept == "best" else None),
+        ("time", "seconds", text.duration),
         ("peak memory", "peak_memory_bytes", text.memory), ("in", "output_dir", str),
     )
-    return ((name, form(summary[key])) for name, key, form in forms if summary.get(key) is not None)
+    shown = ((name, form(summary[key])) for name, key, form in forms if summary.get(key) is not None)
+    return ((name, value) for name, value in shown if value is not None)
+
+
+def _best(best: dict[str, Any]) -> str:
+    value = _percent(best["value"]) if best["metric"] == "accuracy" else text.fixed(best["value"])
+    return f"step {best['step']} ({best['metric']} {value} on validation)"
 
 
 def _measured(result: dict[str, Any] | None) -> tuple[str, str]:
