@@ -62,6 +62,14 @@ Judge = Callable[[str, Mapping[str, Any]], Verdict]
 """`judge(completion, columns)`: the verdict by the task's columns."""
 
 
+@dataclass(frozen=True)
+class Published:
+    """How a publication judges a task's completions, and why its verdict is another than the task's own."""
+
+    judge: Judge
+    why: Callable[[str, Mapping[str, Any], Verdict, Verdict], str]  # completion, columns, own verdict, the other
+
+
 class Task(Protocol):
     """Data + prompt + the names of its rewards; training and evaluation share it."""
 
@@ -86,6 +94,16 @@ class Task(Protocol):
 
     def judge(self, completion: str, problem: Problem, protocol: str = DEFAULT_PROTOCOL) -> Verdict:
         """The evaluation verdict on one completion, by one of `protocols`."""
+
+    def restore(self, question: str, ground_truth: Any, key: str) -> Problem:
+        """The problem `key` of a row of text made elsewhere; raises ValueError where it is none.
+
+        Needed by `eval --generations` alone, like `difference`. `ground_truth` is what published files hold, None
+        where they have none, or the columns of the task by name.
+        """
+
+    def difference(self, completion: str, problem: Problem, protocol: str, own: Verdict, other: Verdict) -> str:
+        """Why the verdict by `protocol` is another than the task's own, in words."""
 
     def style(self, completion: str) -> str | None:
         """The style of a completion (such as `worked`), where the task tells styles apart; else None."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 
 from maskgrpo_cli.domains.expression import NotAnExpression, parse_expression
 from maskgrpo_cli.domains.numbers import parse_number
-from maskgrpo_cli.domains.text import last_boxed, tagged
+from maskgrpo_cli.domains.text import last_boxed, tagged, without_end
+
+MOST_ATTEMPTS = 50
+_CHAIN = re.compile(r"[0-9(][0-9+\-*/() ]*")
+_EQUALS = re.compile(r"[\s$]*=")
 
 
 def read_answer(completion: str) -> str | None:
@@ -19,6 +24,30 @@ def read_answer(completion: str) -> str | None:
         return last_boxed(completion)
     boxed = last_boxed(answer)
     return answer if boxed is None else boxed
+
+
+def read_attempts(completion: str) -> list[str]:
+    """What evaluation takes for the answer: one expression or equation, or several where nothing is marked.
+
+    It is that of `read_answer`; else an `<answer>` that is never closed, up to the end of the turn; else every
+    `expression = number` of the text. The first 50 of them are returned.
+    """
+    answer = read_answer(completion)
+    if answer is None and "<answer>" in completion:
+        answer = without_end(completion.rpartition("<answer>")[2]).strip() or None
+    if answer is not None:
+        return [answer]
+    text = completion.replace("\\div", "/").replace("\\times", "*").replace("\\cdot", "*")
+    chains = (chain for chain in _CHAIN.finditer(text) if _EQUALS.match(text, chain.end()))
+    return [chain.group().strip() for chain in islice(chains, MOST_ATTEMPTS)]
+
+
+def expression_of(answer: str, target: int | float | str) -> str:
+    """The side of an equation that is the expression: the left one, or the right one of `51 = 49 + 55 - 53`."""
+    left, equals, right = answer.partition("=")
+    if equals and parse_number(left) == parse_number(str(target)) and not re.fullmatch(r"[\s0-9.$]*", right):
+        return right.partition("=")[0]
+    return left
 
 
 def mistake(answer: str, numbers: Sequence[int], target: int | float | str) -> str | None:

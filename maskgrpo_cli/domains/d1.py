@@ -41,21 +41,28 @@ def gsm8k_number(text: str) -> float | None:
     A box ends at its first closing brace, in its line. What is no number for Python as a whole counts for the
     first run of digits in it: `1,000` is 1, and `\\frac{1` of a fraction is 1.
     """
-    for content in map(str.strip, _boxes(text)):
-        if content.strip(".") and (number := _number(content, 0)) is not None:
-            return number
-    return _number(answer_tag(text) or "", -1)
+    number = next(filter(_is_number, (_number(content, 0) for content in _boxes(text))), None)
+    return _number(answer_tag(text) or "", -1) if number is None else number
+
+
+def usable_boxes(text: str) -> list[str]:
+    """The content of the boxes that hold a number, by d1's way of finding boxes."""
+    return [content for content in _boxes(text) if _is_number(_number(content, 0))]
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None
 
 
 def _boxes(text: str) -> Iterator[str]:
-    """From every `\\boxed{` to the next closing brace of its line; `re.findall(r"\\\\boxed{(.*?)}", text)`."""
+    """From every `\\boxed{` to the next closing brace of its line: what `\\boxed{(.*?)}` finds, stripped."""
     for line in text.split("\n"):
         start = line.find("\\boxed{")
         while start >= 0:
             end = line.find("}", start)
             if end < 0:
                 break
-            yield line[start + len("\\boxed{") : end]
+            yield line[start + len("\\boxed{") : end].strip()
             start = line.find("\\boxed{", end + 1)
 
 

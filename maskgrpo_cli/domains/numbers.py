@@ -26,8 +26,8 @@ _NUMBER = re.compile(
     re.DOTALL,
 )
 _POWER = r"(?:\s*(?:\^\s*\{?[0-9]\}?|[²³]))?"
-# Short units may follow without a space; longer words need one, and a single letter is a variable.
-_SHORT = r"(?:cm|mm|km|dm|kg|mg|ml|mL|lbs?|oz|ft|in|yd|mi|mph|hrs?|mins?|secs?|am|pm)"
+# Short units may follow without a space; longer words need one, and other single letters are variables.
+_SHORT = r"(?:cm|mm|km|dm|kg|mg|ml|mL|lbs?|oz|ft|in|yd|mi|mph|hrs?|mins?|secs?|am|pm|m|g|L)"
 _UNIT = re.compile(
     rf"\s*(?:{_SHORT}{_POWER}(?:/[a-z]+)?\s*)?|\s+[A-Za-z][A-Za-z'’-]{{2,}}(?:[\s,/]+[A-Za-z'’-]+)*{_POWER}\s*"
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from maskgrpo_cli.domains.text import last_boxed, tagged
+from maskgrpo_cli.domains.text import last_boxed, tagged, without_end
 
 CELLS = 16
+LONGEST = 10_000  # characters that are searched
 _GRID = re.compile(r"(?<![0-9])(?:[0-9][\s|,;+\[\]_-]*){16}(?![0-9])")
 _UNITS = (
     *(tuple(range(4 * row, 4 * row + 4)) for row in range(4)),
@@ -25,8 +26,26 @@ def read_grid(completion: str) -> str | None:
     answer = last_boxed(completion) if answer is None else answer
     if answer is None:
         return None
-    grids = _GRID.findall(answer[:10_000])
+    grids = _GRID.findall(answer[:LONGEST])
     return re.sub(r"[^0-9]", "", grids[-1] if grids else answer)[:CELLS]
+
+
+def read_any_grid(completion: str, puzzle: str) -> str | None:
+    """What evaluation takes for the grid: that of `read_grid` or, where nothing is marked as the answer, the last
+    16 digits of an `<answer>` that is never closed, else of the text, other than the puzzle, else what digits that
+    `<answer>` holds; None without any.
+    """
+    grid = read_grid(completion)
+    if grid:
+        return grid
+    rest = completion.rpartition("<answer>")[2] if "<answer>" in completion else completion
+    for text in (without_end(rest), completion):
+        found = [re.sub(r"[^0-9]", "", run) for run in _GRID.findall(text[-LONGEST:])]
+        found = [run for run in found if run != puzzle]
+        if found:
+            return found[-1]
+    digits = re.sub(r"[^0-9]", "", without_end(rest)[:LONGEST]) if rest != completion else ""
+    return digits[:CELLS] or grid
 
 
 def is_solved(grid: str, puzzle: str) -> bool:
@@ -54,6 +73,19 @@ def share_right(grid: str, puzzle: str, solution: str) -> float:
     right = sum(grid[cell : cell + 1] == solution[cell] for cell in empty)
     changed = sum(grid[cell] != puzzle[cell] == solution[cell] for cell in range(len(grid)))
     return max(0, right - changed) / len(empty)
+
+
+def cells_right(grid: str, puzzle: str, solution: str) -> tuple[int, int]:
+    """(right, empty) for evaluation: how many of the puzzle's empty cells are right.
+
+    All of them in a valid grid, else those of the listed solution; a grid that is not valid has at least one wrong
+    cell, even where it fills all the empty ones as listed and overwrites a given.
+    """
+    empty = [cell for cell in range(CELLS) if puzzle[cell] == "0"]
+    if is_solved(grid, puzzle):
+        return len(empty), len(empty)
+    right = sum(grid[cell : cell + 1] == solution[cell] for cell in empty)
+    return min(right, len(empty) - 1), len(empty)
 
 
 def checked_grid(value: object, what: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 DEEPEST = 1000  # nested braces; no answer has ten
+MOST_BOXES = 20  # that are looked at
 _BROKEN_BOX = re.compile(r"\\?boxed\s*(?:\{\s*\})?\{?")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # takes an escaped brace whole, so that it counts for nothing
 
@@ -15,8 +16,10 @@ def last_boxed(text: str) -> str | None:
     `\\boxed 7` holds what follows up to the next `$` or the end of the line. Of nested boxes the last counts.
     """
     start = text.rfind("\\boxed")
-    if start < 0:
-        return None
+    return None if start < 0 else _box_at(text, start)
+
+
+def _box_at(text: str, start: int) -> str | None:
     rest = text[start + len("\\boxed") :]
     if rest.startswith("{"):
         return _braced(rest)
@@ -51,15 +54,54 @@ def tagged(text: str, tag: str) -> str | None:
 
 
 def final_answer(completion: str) -> str | None:
-    """What a reader takes for the answer: the last closed box or, where that is missing or empty, the last
-    `<answer>` tag, without the remains of a box in it (`\\boxed{20`, `boxed{4}`); None without both.
+    """What a reader takes for the answer; None where nothing is marked as one.
+
+    It is the last box or, where that is missing, never closed, empty or only dots, the last `<answer>` tag, without
+    the remains of a box in it (`\\boxed{20`, `boxed{4}`); else the last earlier box; else an `<answer>` that is never
+    closed, up to the end of the turn.
     """
-    boxed = (last_boxed(completion) or "").strip()
-    answer = tagged(completion, "answer")
-    if boxed or answer is None:
-        return boxed or None
+    boxed = last_boxed(completion)
+    if boxed and not is_empty(boxed):
+        return boxed.strip()
+    closed = tagged(completion, "answer")
+    tag = None if closed is None else _unboxed(closed)
+    if tag and not is_empty(tag):
+        return tag
+    earlier = _earlier_box(completion)
+    if earlier is not None:
+        return earlier
+    if tag is None and "<answer>" in completion:
+        rest = _unboxed(without_end(completion.rpartition("<answer>")[2]).strip())
+        tag = None if is_empty(rest) else rest
+    return tag
+
+
+def is_empty(answer: str) -> bool:
+    """Whether nothing is answered: only space and dots, as in the `\\boxed{...}` of a prompt."""
+    return not answer.replace("\\ldots", "").replace("\\dots", "").strip(" \t\r\n.…")
+
+
+def without_end(text: str) -> str:
+    """The text up to the first token that ends a turn."""
+    return re.split(r"<\|(?:eot_id|endoftext)\|>", text, maxsplit=1)[0]
+
+
+def _unboxed(answer: str) -> str:
     plain = _BROKEN_BOX.sub("", answer).strip()
     return plain[:-1] if plain.endswith("}") and plain.count("}") > plain.count("{") else plain
+
+
+def _earlier_box(text: str) -> str | None:
+    """The last box that holds something, of the last `MOST_BOXES`; None without one."""
+    start = len(text)
+    for _ in range(MOST_BOXES):
+        start = text.rfind("\\boxed", 0, start)
+        if start < 0:
+            return None
+        boxed = _box_at(text, start)
+        if boxed and not is_empty(boxed):
+            return boxed.strip()
+    return None
 
 
 def hash_answer(text: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from maskgrpo_cli.domains import stories
 from maskgrpo_cli.domains.arithmetic import SPLITS, Draws, chain_for
@@ -62,6 +63,10 @@ class ArithmeticTask:
     def judge(self, completion: str, problem: Problem, protocol: str = DEFAULT_PROTOCOL) -> Verdict:
         """The evaluation verdict on one completion, by one of `protocols`."""
         return self.protocols[protocol](completion, problem.columns)
+
+    def restore(self, question: str, ground_truth: Any, key: str) -> Problem:
+        """The problem of a row of text made elsewhere."""
+        return self._table().restore(question, ground_truth, key)
 
     def style(self, completion: str) -> str | None:
         """`worked` when the reasoning holds an equation, `terse` when it holds none, None when malformed."""

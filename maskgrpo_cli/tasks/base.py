@@ -12,7 +12,7 @@ from typing import Any
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.tasks.files import is_file, read_rows
 from maskgrpo_cli.tasks.hub import Hub, read_hub, splits_of
-from maskgrpo_cli.types import DEFAULT_PROTOCOL, Judge, Problem, Verdict
+from maskgrpo_cli.types import DEFAULT_PROTOCOL, Judge, Problem, Published, Verdict
 
 Row = Mapping[str, Any]
 Built = tuple[str, dict[str, Any], "str | None"]
@@ -37,7 +37,8 @@ class TableTask:
     verdict: Judge
     hub: Hub | None = None
     optional: tuple[str, ...] = field(default=())  # columns passed on where the data have them
-    published: Mapping[str, Judge] = field(default_factory=dict)
+    published: Mapping[str, Published] = field(default_factory=dict)
+    unpack: Callable[[str, Any], Row] | None = None  # question, ground truth -> row, of text made elsewhere
 
     def load(
         self, data: str | None, split: str, *, columns: Mapping[str, str] | None = None,
@@ -62,11 +63,36 @@ class TableTask:
     @property
     def protocols(self) -> dict[str, Judge]:
         """The ways of judging, by name: the task's own first."""
-        return {DEFAULT_PROTOCOL: self.verdict, **self.published}
+        return {DEFAULT_PROTOCOL: self.verdict, **{name: way.judge for name, way in self.published.items()}}
 
     def judge(self, completion: str, problem: Problem, protocol: str = DEFAULT_PROTOCOL) -> Verdict:
         """The evaluation verdict on one completion, by one of `protocols`."""
         return self.protocols[protocol](completion, problem.columns)
+
+    def difference(self, completion: str, problem: Problem, protocol: str, own: Verdict, other: Verdict) -> str:
+        """Why the verdict by `protocol` is another than the task's own, in words."""
+        return self.published[protocol].why(completion, problem.columns, own, other)
+
+    def restore(self, question: str, ground_truth: Any, key: str) -> Problem:
+        """The problem of a row of text made elsewhere; see `maskgrpo_cli.types.Task`.
+
+        Raises UserError naming a column that is missing, ValueError for what is no ground truth of the task.
+        """
+        if isinstance(ground_truth, float) and ground_truth.is_integer():
+            ground_truth = int(ground_truth)  # 18.0 is written 18
+        if isinstance(ground_truth, Mapping):
+            row: Row = {"question": question, **ground_truth}
+        elif self.unpack is not None:
+            row = self.unpack(question, ground_truth)
+        else:
+            row = {"question": question, "answer": ground_truth}
+        where = f"the ground truth of {key}"
+        names = self._names(where, [row], {})
+        if any(row[name] is None for name in names.values()):
+            columns: dict[str, Any] = dict.fromkeys(names)
+        else:
+            columns = self._problem(where, key, row, names).columns
+        return Problem(f"{self.name}-{key}", ({"role": "user", "content": question},), columns)
 
     def style(self, completion: str) -> str | None:
         """None: this task tells no styles apart."""

@@ -12,6 +12,7 @@ from typing import Any
 from maskgrpo_cli.errors import UserError
 
 FORMATS = (".jsonl", ".json", ".csv")
+Placed = tuple[str, dict[str, Any]]
 
 
 def is_file(data: str) -> bool:
@@ -21,7 +22,12 @@ def is_file(data: str) -> bool:
 
 
 def read_rows(data: str) -> list[dict[str, Any]]:
-    """The rows of a file, in its order.
+    """The rows of a file, in its order; raises UserError like `read_placed_rows`."""
+    return [row for _, row in read_placed_rows(data)]
+
+
+def read_placed_rows(data: str) -> list[tuple[str, dict[str, Any]]]:
+    """The rows of a file, in its order, each with where it stands: the file and the line or item.
 
     Raises UserError where the file is missing, is of another kind, cannot be decoded, or holds a row that is
     no object; the message names the file and the line.
@@ -48,29 +54,31 @@ def _format(data: str) -> str:
     return Path(data[:-3] if data.endswith(".gz") else data).suffix.lower()
 
 
-def _json_lines(data: str, text: str) -> list[dict[str, Any]]:
+def _json_lines(data: str, text: str) -> list[Placed]:
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            rows.append(_object(f"{data}, line {number}", _parsed(f"{data}, line {number}", line)))
+            where = f"{data}, line {number}"
+            rows.append((where, _object(where, _parsed(where, line))))
     return rows
 
 
-def _json(data: str, text: str) -> list[dict[str, Any]]:
+def _json(data: str, text: str) -> list[Placed]:
     value = _parsed(data, text)
     if not isinstance(value, list):
         raise UserError(f"{data}: a .json file holds a list of objects, not a {type(value).__name__}")
-    return [_object(f"{data}, item {number}", item) for number, item in enumerate(value, start=1)]
+    places = (f"{data}, item {number}" for number in range(1, len(value) + 1))
+    return [(where, _object(where, item)) for where, item in zip(places, value, strict=True)]
 
 
-def _csv(data: str, text: str) -> list[dict[str, Any]]:
+def _csv(data: str, text: str) -> list[Placed]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     rows = []
     try:
         for row in reader:
             if None in row or None in row.values():
                 raise UserError(f"{data}, line {reader.line_num}: not as many fields as in the header")
-            rows.append(row)
+            rows.append((f"{data}, line {reader.line_num}", row))
     except csv.Error as error:
         raise UserError(f"{data}, after line {reader.line_num}: {error}") from error
     return rows

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from maskgrpo_cli.domains.text import hash_answer
-from maskgrpo_cli.tasks import prompts, verdicts
+from maskgrpo_cli.tasks import d1, differences, prompts, verdicts
 from maskgrpo_cli.tasks.base import Built, Row, TableTask
 from maskgrpo_cli.tasks.hub import Hub
+from maskgrpo_cli.types import Published
 
 
 def _build(row: Row) -> Built:
@@ -30,5 +31,6 @@ GSM8K = TableTask(
     needed={"question": ("problem",), "answer": ("ground_truth",)},
     build=_build,
     verdict=verdicts.boxed,
+    published={"d1": Published(d1.gsm8k, differences.gsm8k)},
     hub=Hub("openai/gsm8k", "main", ("train", "test")),
 )

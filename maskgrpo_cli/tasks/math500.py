@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from maskgrpo_cli.tasks import prompts, verdicts
+from maskgrpo_cli.tasks import d1, differences, prompts, verdicts
 from maskgrpo_cli.tasks.base import Built, Row, TableTask
 from maskgrpo_cli.tasks.hub import Hub
+from maskgrpo_cli.types import Published
 
 
 def _build(row: Row) -> Built:
@@ -24,5 +25,6 @@ MATH500 = TableTask(
     optional=("solution",),
     build=_build,
     verdict=verdicts.boxed,
+    published={"d1": Published(d1.math, differences.math)},
     hub=Hub("HuggingFaceH4/MATH-500", None, ("train", "test"), train="ankner/math-500"),
 )
