@@ -1,0 +1,1 @@
+"""The bridge to lm-evaluation-harness: our samplers as one of its models, our benchmarks among its tasks."""
