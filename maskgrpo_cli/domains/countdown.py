@@ -10,7 +10,7 @@ from typing import Any
 
 from maskgrpo_cli.domains.expression import NotAnExpression, parse_expression
 from maskgrpo_cli.domains.numbers import parse_number
-from maskgrpo_cli.domains.text import last_boxed, tagged, without_end
+from maskgrpo_cli.domains.text import last_boxed, tagged, turns, unboxed
 
 MOST_ATTEMPTS = 50
 _CHAIN = re.compile(r"[0-9(][0-9+\-*/() ]*")
@@ -30,14 +30,15 @@ def read_attempts(completion: str) -> list[str]:
     """What evaluation takes for the answer: one expression or equation, or several where nothing is marked.
 
     It is that of `read_answer`; else an `<answer>` that is never closed, up to the end of the turn; else every
-    `expression = number` of the text. The first 50 of them are returned.
+    `expression = ...` of the text. The first 50 of them are returned.
     """
-    answer = read_answer(completion)
-    if answer is None and "<answer>" in completion:
-        answer = without_end(completion.rpartition("<answer>")[2]).strip() or None
-    if answer is not None:
-        return [answer]
-    text = completion.replace("\\div", "/").replace("\\times", "*").replace("\\cdot", "*")
+    for text in turns(completion):
+        answer = read_answer(text)
+        if answer is None and "<answer>" in text:
+            answer = text.rpartition("<answer>")[2].strip() or None
+        if answer is not None:
+            return [unboxed(answer)]
+    text = turns(completion)[-1].replace("\\div", "/").replace("\\times", "*").replace("\\cdot", "*")
     chains = (chain for chain in _CHAIN.finditer(text) if _EQUALS.match(text, chain.end()))
     return [chain.group().strip() for chain in islice(chains, MOST_ATTEMPTS)]
 

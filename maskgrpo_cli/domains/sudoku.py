@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from maskgrpo_cli.domains.text import last_boxed, tagged, without_end
+from maskgrpo_cli.domains.text import last_boxed, tagged, turns
 
 CELLS = 16
 LONGEST = 10_000  # characters that are searched
@@ -35,17 +35,19 @@ def read_any_grid(completion: str, puzzle: str) -> str | None:
     16 digits of an `<answer>` that is never closed, else of the text, other than the puzzle, else what digits that
     `<answer>` holds; None without any.
     """
-    grid = read_grid(completion)
-    if grid:
-        return grid
-    rest = completion.rpartition("<answer>")[2] if "<answer>" in completion else completion
-    for text in (without_end(rest), completion):
+    places = turns(completion)
+    for text in places:
+        grid = read_grid(text)
+        if grid:
+            return grid
+    rest = [text.rpartition("<answer>")[2] for text in places if "<answer>" in text]
+    for text in [*rest, *places]:
         found = [re.sub(r"[^0-9]", "", run) for run in _GRID.findall(text[-LONGEST:])]
         found = [run for run in found if run != puzzle]
         if found:
             return found[-1]
-    digits = re.sub(r"[^0-9]", "", without_end(rest)[:LONGEST]) if rest != completion else ""
-    return digits[:CELLS] or grid
+    digits = re.sub(r"[^0-9]", "", rest[0][:LONGEST]) if rest else ""
+    return digits[:CELLS] or None
 
 
 def is_solved(grid: str, puzzle: str) -> bool:

@@ -6,6 +6,7 @@ import re
 
 DEEPEST = 1000  # nested braces; no answer has ten
 MOST_BOXES = 20  # that are looked at
+_END = re.compile(r"<\|(?:eot_id|endoftext)\|>")
 _BROKEN_BOX = re.compile(r"\\?boxed\s*(?:\{\s*\})?\{?")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # takes an escaped brace whole, so that it counts for nothing
 
@@ -48,9 +49,14 @@ def _braced(text: str) -> str | None:
 
 def tagged(text: str, tag: str) -> str | None:
     """The content of the last closed `<tag>...</tag>`, without space at its ends; None without one."""
-    end = text.rfind(f"</{tag}>")
-    start = text.rfind(f"<{tag}>", 0, max(end, 0))
-    return text[start + len(tag) + 2 : end].strip() if end >= 0 and start >= 0 else None
+    start = text.rfind(f"<{tag}>", 0, max(text.rfind(f"</{tag}>"), 0))
+    return text[start + len(tag) + 2 : text.find(f"</{tag}>", start)].strip() if start >= 0 else None
+
+
+def turns(completion: str) -> list[str]:
+    """Where an answer is looked for: the turn up to the first token that ends it, then all the text without those."""
+    turn, *rest = _END.split(completion)
+    return [turn, " ".join([turn, *rest])] if any(part.strip() for part in rest) else [turn]
 
 
 def final_answer(completion: str) -> str | None:
@@ -58,22 +64,34 @@ def final_answer(completion: str) -> str | None:
 
     It is the last box or, where that is missing, never closed, empty or only dots, the last `<answer>` tag, without
     the remains of a box in it (`\\boxed{20`, `boxed{4}`); else the last earlier box; else an `<answer>` that is never
-    closed, up to the end of the turn.
+    closed, up to the end of the turn; else a box that lacks its last brace, `\\boxed{7\\text{ cm}`.
     """
-    boxed = last_boxed(completion)
+    return next((answer for text in turns(completion) if (answer := _marked(text)) is not None), None)
+
+
+def _marked(text: str) -> str | None:
+    boxed = last_boxed(text)
     if boxed and not is_empty(boxed):
         return boxed.strip()
-    closed = tagged(completion, "answer")
-    tag = None if closed is None else _unboxed(closed)
+    closed = tagged(text, "answer")
+    tag = None if closed is None else unboxed(closed)
     if tag and not is_empty(tag):
         return tag
-    earlier = _earlier_box(completion)
-    if earlier is not None:
-        return earlier
-    if tag is None and "<answer>" in completion:
-        rest = _unboxed(without_end(completion.rpartition("<answer>")[2]).strip())
-        tag = None if is_empty(rest) else rest
-    return tag
+    earlier = _earlier_box(text)
+    if earlier is None and closed is None and "<answer>" in text:
+        earlier = unboxed(text.rpartition("<answer>")[2])
+    if earlier is None or is_empty(earlier):
+        earlier = _short_of_a_brace(text)
+    return tag if earlier is None else earlier
+
+
+def _short_of_a_brace(text: str) -> str | None:
+    """The last box to the last brace of its line, as if its own were missing."""
+    if last_boxed(text) is not None:
+        return None
+    line = text.rpartition("\\boxed{")[2].partition("\n")[0]
+    content = line[: line.rfind("}") + 1]
+    return content if "\\boxed{" in text and content and not is_empty(content) else None
 
 
 def is_empty(answer: str) -> bool:
@@ -81,12 +99,8 @@ def is_empty(answer: str) -> bool:
     return not answer.replace("\\ldots", "").replace("\\dots", "").strip(" \t\r\n.…")
 
 
-def without_end(text: str) -> str:
-    """The text up to the first token that ends a turn."""
-    return re.split(r"<\|(?:eot_id|endoftext)\|>", text, maxsplit=1)[0]
-
-
-def _unboxed(answer: str) -> str:
+def unboxed(answer: str) -> str:
+    """An answer without the remains of a box that is not closed in it."""
     plain = _BROKEN_BOX.sub("", answer).strip()
     return plain[:-1] if plain.endswith("}") and plain.count("}") > plain.count("{") else plain
 

@@ -24,7 +24,7 @@ MATH500 = TableTask(
     needed={"problem": ("question",), "answer": ("ground_truth",)},
     optional=("solution",),
     build=_build,
-    verdict=verdicts.boxed,
+    verdict=verdicts.math,
     published={"d1": Published(d1.math, differences.math)},
     hub=Hub("HuggingFaceH4/MATH-500", None, ("train", "test"), train="ankner/math-500"),
 )

@@ -7,11 +7,13 @@ from typing import Any
 
 from maskgrpo_cli.domains.countdown import expression_of, mistake, read_attempts
 from maskgrpo_cli.domains.equality import same_answer
+from maskgrpo_cli.domains.published import is_equivalent_as_published
 from maskgrpo_cli.domains.statements import states_number
 from maskgrpo_cli.domains.sudoku import cells_right, read_any_grid
-from maskgrpo_cli.domains.text import final_answer
+from maskgrpo_cli.domains.text import final_answer, turns
 from maskgrpo_cli.types import Parts, Verdict
 
+LONGEST = 1000  # characters of an answer
 NO_TRUTH = "the row gives no ground truth, so that nothing can be right or wrong"
 
 
@@ -29,6 +31,15 @@ def boxed(completion: str, columns: Mapping[str, Any]) -> Verdict:
     if same_answer(answer, columns["answer"]) or states_number(answer, columns["answer"]):
         return Verdict(1.0, answer)
     return Verdict(0.0, answer, f"the answer is {columns['answer']}")
+
+
+def math(completion: str, columns: Mapping[str, Any]) -> Verdict:
+    """Like `boxed`; where nothing is marked, the completion may also be the answer and nothing else."""
+    verdict, text = boxed(completion, columns), turns(completion)[0].strip()
+    reference = columns["answer"]
+    if verdict.answer is None and reference is not None and is_equivalent_as_published(text[:LONGEST], str(reference)):
+        return Verdict(1.0, text)
+    return verdict
 
 
 def countdown(completion: str, columns: Mapping[str, Any]) -> Verdict:
