@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from maskgrpo_cli.domains.latex import latex_equal
 from maskgrpo_cli.domains.numbers import parse_number
-from maskgrpo_cli.domains.published import is_equivalent_as_published, normal_form
+from maskgrpo_cli.domains.published import normal_form
 
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _BASE = re.compile(r"\s*([0-9A-Za-z]+)_\{?([0-9]+)\}?\s*")
@@ -24,8 +24,6 @@ def same_answer(candidate: str, reference: str) -> bool:
         return True
     if len(candidate) > 1000 or not candidate.strip():
         return False
-    if is_equivalent_as_published(candidate, reference):
-        return True
     wanted = parse_number(reference)
     if wanted is not None:
         found = parse_number(candidate)

@@ -34,12 +34,15 @@ def boxed(completion: str, columns: Mapping[str, Any]) -> Verdict:
 
 
 def math(completion: str, columns: Mapping[str, Any]) -> Verdict:
-    """Like `boxed`; where nothing is marked, the completion may also be the answer and nothing else."""
-    verdict, text = boxed(completion, columns), turns(completion)[0].strip()
-    reference = columns["answer"]
-    if verdict.answer is None and reference is not None and is_equivalent_as_published(text[:LONGEST], str(reference)):
-        return Verdict(1.0, text)
-    return verdict
+    """Like `boxed`, and right too where the published normal form is the same, as it is for units of any kind.
+
+    Where nothing is marked, the completion may also be the answer and nothing else.
+    """
+    verdict, reference = boxed(completion, columns), columns["answer"]
+    if verdict.correct or reference is None:
+        return verdict
+    answer = turns(completion)[0].strip() if verdict.answer is None else verdict.answer
+    return Verdict(1.0, answer) if is_equivalent_as_published(answer[:LONGEST], str(reference)) else verdict
 
 
 def countdown(completion: str, columns: Mapping[str, Any]) -> Verdict:
