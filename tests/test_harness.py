@@ -13,6 +13,7 @@ pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: p
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
+from typer.testing import CliRunner
 
 from maskgrpo_cli import registry
 from maskgrpo_cli.cli import app
@@ -282,3 +283,8 @@ def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr("lm_eval.__main__.cli_evaluate", broken)
     with pytest.raises(ValueError, match="ours"):
         run([], None)
+
+
+def test_help_is_ours_and_has_examples():
+    shown = CliRunner().invoke(app, ["lm-eval", "--help"]).output
+    assert "maskgrpo lm-eval --tasks gsm8k_maskgrpo --data" in shown and "maskgrpo[lm-eval]" in shown

@@ -68,7 +68,8 @@ class MaskGrpoLM(LM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """A completion per request, cut at its stop strings; requests of one task and one setting share batches.
 
-        The draws are keyed by (seed, doc_id), those of a repeated request by its number too.
+        The draws are keyed by (seed, doc_id), those of a repeated request by its number too. With `--samples` the
+        harness counts doc_id within the chosen problems, so that draws agree with `maskgrpo eval` under `--limit` only.
         """
         self._say_if_untemplated()
         drawings = [read_gen_kwargs(request.args[1], self.settings) for request in requests]
