@@ -9,6 +9,7 @@ import pytest
 from conftest import Run, carry_on
 from test_runs_grpo import same
 
+from maskgrpo_cli.engine.resume import Resume
 from maskgrpo_cli.errors import RunFailed, UserError
 
 SAVED = {"grpo.save_every": 1, "grpo.keep_checkpoints": 3, "grpo.steps": 4}
@@ -67,7 +68,7 @@ def test_a_damaged_checkpoint_does_not_count_as_kept(train, tiny_config):
     run = train(**{**SAVED, "grpo.keep_checkpoints": 2})
     truncate(run.folder / "checkpoints" / "step-000004" / "optimizer.pt")
     longer = tiny_config(**{**SAVED, "grpo.keep_checkpoints": 2, "grpo.steps": 6})
-    assert carry_on(longer).checkpoints()[-2:] == [5, 6]
+    assert carry_on(longer, resume=Resume(force=True)).checkpoints()[-2:] == [5, 6]
 
 
 def test_what_a_killed_process_left_is_cleared(train):
@@ -107,10 +108,10 @@ def test_a_full_disk_leaves_earlier_checkpoints(train, tiny_config):
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
         with pytest.raises(RunFailed, match="step-000003 could not be saved"):
-            carry_on(longer)
+            carry_on(longer, resume=Resume(force=True))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
     assert run.checkpoints() == [1, 2] and not list((run.folder / "checkpoints").glob(".*"))
     assert same(before, run.weights("checkpoints/step-000002"))
-    assert [row["step"] for row in carry_on(longer).rows()] == [1, 2, 3, 4]
+    assert [row["step"] for row in carry_on(longer).rows()] == [1, 2, 3, 4]  # forced once is forced

@@ -160,12 +160,13 @@ def test_rewards_that_all_fail_end_with_1(maskgrpo, settings):
 @pytest.mark.parametrize(("arguments", "told"), [
     (["grpo", "--resume", "nowhere"], "there is no run in 'nowhere'"),
     (["sft", "--resume", "done"], "belongs to a run of maskgrpo grpo, not sft"),
-    (["grpo", "--resume", "done", "--seed", "3", "--max-steps", "9"], "leave out --max-steps, --seed"),
-    (["grpo", "--resume", "empty"], "no complete checkpoint")])
+    (["grpo", "--resume", "done", "--output-dir", "other"], "leave out --output-dir"),
+    (["grpo", "--force"], "--force goes with --resume"),
+    (["grpo", "--resume", "latest"], "no grpo run in runs/ waits to be continued"),
+    (["grpo", "--resume", "done/checkpoints/step-000007"], "in that run there are: step-000001"),
+    (["grpo", "--resume", "done/checkpoints/best"], "this run has no best checkpoint")])
 def test_what_cannot_be_continued(maskgrpo, train, tmp_path, arguments, told):
     run = train("done", **{"grpo.steps": 1, "grpo.updates": 1})
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "config.yaml").write_text((run.folder / "config.yaml").read_text())
     status, errors = maskgrpo(*arguments)
     assert status == 2 and told in errors
     assert len(run.rows()) == 1

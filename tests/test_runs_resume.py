@@ -2,14 +2,16 @@
 
 import json
 import shutil
+import signal
 
 import pytest
 import torch
 from conftest import LORA, Run, carry_on
 from test_runs_grpo import same
 
+from maskgrpo_cli.engine import interrupts
 from maskgrpo_cli.engine import session as session_module
-from maskgrpo_cli.errors import Interrupted, UserError
+from maskgrpo_cli.errors import Interrupted
 
 STEPS = {"grpo.steps": 5, "grpo.updates": 3, "sft.steps": 5, "grpo.optimizer.weight_decay": 0.1}
 KINDS = {
@@ -143,22 +145,24 @@ def test_a_finished_run_stays_what_it_was(train):
     assert again.metrics() == metrics and same(again.weights(), weights)
 
 
-def test_nothing_to_continue_is_a_mistake_of_the_user(tiny_config, tmp_path):
-    config = tiny_config()
-    (tmp_path / "run").mkdir()
-    with pytest.raises(UserError, match="no complete checkpoint"):
-        carry_on(config)
-    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+def test_without_a_checkpoint_a_run_begins_anew_in_its_directory(train, undisturbed):
+    """Killed before the first one was saved: nothing of what it wrote stays twice."""
+    run = train("cut", **STEPS)
+    shutil.rmtree(run.folder / "checkpoints")
+    (run.folder / "summary.json").unlink()
+    resumed = carry_on(run.config)
+    assert "no checkpoint had been saved; the run begins anew" in resumed.log()
+    assert_equal_end(undisturbed(**STEPS), resumed)
+    assert len(resumed.rows("completions.jsonl")) == len(undisturbed(**STEPS).rows("completions.jsonl"))
 
 
 def test_a_second_signal_saves_nothing(tiny_config, monkeypatch, tmp_path):
     """What was going on is half done: a checkpoint of it would not be what it says."""
     config = tiny_config()
     original = torch.optim.AdamW.step
+    monkeypatch.setattr(interrupts, "ECHO", 0.0)
 
     def halfway(self, *args, **kwargs):
-        import signal
-
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         return original(self, *args, **kwargs)
@@ -168,3 +172,18 @@ def test_a_second_signal_saves_nothing(tiny_config, monkeypatch, tmp_path):
         carry_on(config, resume=False)
     assert caught.value.exit_code == 143 and caught.value.saved is None
     assert Run(tmp_path / "run", config).checkpoints() == []
+
+
+def test_the_echo_of_a_signal_is_no_second_one(monkeypatch):
+    """A launcher passes on the Ctrl-C that the terminal sent to all of its processes already."""
+    clock = [100.0]
+    monkeypatch.setattr(interrupts.time, "monotonic", lambda: clock[0])
+    with interrupts.Interrupts() as heard:
+        signal.raise_signal(signal.SIGINT)
+        clock[0] += 0.9
+        signal.raise_signal(signal.SIGTERM)
+        assert heard.received == signal.SIGINT and not heard.insisted
+        clock[0] += 0.2
+        with pytest.raises(Interrupted) as caught:
+            signal.raise_signal(signal.SIGTERM)
+    assert heard.insisted and caught.value.exit_code == 143

@@ -7,9 +7,12 @@ longer than everything else.
 import os
 import sys
 
-import torch  # noqa: F401
+import peft  # noqa: F401
+import torch._dynamo  # noqa: F401
 from conftest import carry_on
+from transformers import PreTrainedTokenizerFast  # noqa: F401
 
+import maskgrpo_cli.models.llada  # noqa: F401
 from maskgrpo_cli.config import load
 from maskgrpo_cli.engine import grpo, session, sft  # noqa: F401
 from maskgrpo_cli.errors import Interrupted

@@ -26,6 +26,10 @@ FIXED = {
     "sft.from_scratch": "the model has this shape",
     "grpo.updates": "it says which steps share a rollout",
 }
+# With these a rollout that was drawn and scored stays what it was; with any other it is drawn again.
+KEEP_ROLLOUT = (
+    "evaluation.", "grpo.optimizer.", "grpo.steps", "grpo.evaluate_every", "grpo.micro_batch_size", "grpo.logit_chunk",
+)
 _OTHER = {"grpo": "sft", "sft": "grpo"}  # the section that a command does not read
 
 
@@ -41,6 +45,11 @@ class Change:
     def harmless(self) -> bool:
         """Whether the run goes on exactly as it would have."""
         return self.key in HARMLESS
+
+    @property
+    def keeps_rollout(self) -> bool:
+        """Whether a rollout that is in use can be used up."""
+        return self.harmless or self.key.startswith(KEEP_ROLLOUT)
 
     @property
     def impossible(self) -> str | None:

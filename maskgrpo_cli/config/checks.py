@@ -115,7 +115,15 @@ def _blocks(config: Config) -> Found:
     yield from _block_rules(config.sampler, {key: f"sampler.{key}" for key in BLOCKS})
 
 
-@check(*(f"{section}.{key}" for section in ("sampler", "evaluation") for key in BLOCKS))
+@check("evaluation.lengths", *(f"{section}.{key}" for section in ("sampler", "evaluation") for key in BLOCKS),
+       commands=("eval",))
+def _length_alone(config: Config) -> Found:
+    if not config.evaluation.lengths:
+        yield from _evaluation_blocks(config)
+
+
+@check(*(f"{section}.{key}" for section in ("sampler", "evaluation") for key in BLOCKS),
+       commands=("sft", "grpo", "sample", None))
 def _evaluation_blocks(config: Config) -> Found:
     own = config.evaluation
     keys = {key: f"{'evaluation' if getattr(own, key) else 'sampler'}.{key}" for key in BLOCKS}
@@ -245,6 +253,28 @@ def _reference(config: Config) -> Found:
     if objective.sync_ref_steps and not objective.beta:
         advice = "0 while grpo.objective.beta is 0: there is no reference to refresh"
         yield "grpo.objective.sync_ref_steps", objective.sync_ref_steps, advice, None
+
+
+@check("evaluation", "grpo.evaluate_every", commands=("grpo",))
+def _grpo_curve(config: Config) -> Found:
+    yield from _curve(config, config.grpo.evaluate_every)
+
+
+@check("evaluation", "sft.evaluate_every", commands=("sft",))
+def _sft_curve(config: Config) -> Found:
+    yield from _curve(config, config.sft.evaluate_every)
+
+
+def _curve(config: Config, every: int | None) -> Found:
+    """What is decided by evaluations needs evaluations."""
+    own = config.evaluation
+    if own.every if every is None else every:
+        return
+    advice = "needs evaluations while training; set evaluation.every, such as evaluation.every=20"
+    if own.patience:
+        yield "evaluation.patience", own.patience, advice, None
+    if own.keep == "best":
+        yield "evaluation.keep", own.keep, advice, None
 
 
 @check("task.rewards", commands=("grpo", None))

@@ -85,7 +85,10 @@ def _write(final: Path, step: int, policy: Policy, optimizer, state: dict, about
         _flush_one(final.parent)
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise RunFailed(f"checkpoint {final} could not be saved: {error}; earlier ones are untouched") from error
+        raise RunFailed(
+            f"checkpoint {final} could not be saved: {error}; earlier ones are untouched\n"
+            f"  when there is room again, continue with --resume {final.parent.parent}"
+        ) from error
 
 
 def point(checkpoints: Path, best: int | None) -> None:

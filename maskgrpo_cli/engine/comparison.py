@@ -65,7 +65,6 @@ class Evaluations:
             return {}
         results = self.final()
         if self.session.run and results:
-            keep.parent.mkdir(exist_ok=True)
             write_whole(keep, json.dumps({key: [vars(item) for item in rows] for key, rows in results.items()}))
         for temperature, judged in results.items():
             self.session.reporter.say(f"before training: {describe(name_of(temperature), judged)}")

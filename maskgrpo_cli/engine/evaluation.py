@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -15,13 +15,13 @@ from maskgrpo_cli import config as recipes
 from maskgrpo_cli.config.evaluation import GENERATIONS, RESULTS
 from maskgrpo_cli.config.schema import Config, SamplerConfig
 from maskgrpo_cli.engine import data, evaluation_files, evaluation_results, shots
-from maskgrpo_cli.engine.devices import make_accelerator, share
+from maskgrpo_cli.engine.devices import gather_rows, make_accelerator, share
 from maskgrpo_cli.engine.evaluation_files import Begun
 from maskgrpo_cli.engine.evaluation_identity import check_lengths, identity
-from maskgrpo_cli.engine.evaluator import batches, evaluate
+from maskgrpo_cli.engine.evaluator import batches, evaluate, gathered
 from maskgrpo_cli.engine.interrupts import Interrupts
 from maskgrpo_cli.engine.judging import Judged, check_protocol
-from maskgrpo_cli.engine.policy import load_policy
+from maskgrpo_cli.engine.policy import Policy, load_policy
 from maskgrpo_cli.engine.reporting.display import make_reporter
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory, environment, peak_memory_bytes
 from maskgrpo_cli.engine.session import Session
@@ -115,7 +115,7 @@ class Measurement:
         self.part = evaluation_files.part(self.directory, accelerator.process_index, self.processes)
         self.mine = share(accelerator, len(evaluation.problems))
         self.samples = session.config.evaluation.samples
-        self.started = time.perf_counter()
+        self.started, self.noted = time.perf_counter(), 0.0
 
     def carry_out(self) -> dict:
         """Every setting, one after another; returns what results.json says."""
@@ -128,29 +128,46 @@ class Measurement:
         if self.session.run and self.resume:
             whole = len(self.mine) * self.samples * len(evaluation.settings)
             self.session.reporter.say(f"continuing after {len(kept)} of {whole} completions")
-        self.started, each = time.perf_counter(), len(self.mine) * self.samples
-        judged: list[list[Judged]] = []
-        for place, settings in enumerate(evaluation.settings):
-            judged.append(
-                evaluate(
-                    policy,
-                    evaluation.task,
-                    evaluation.problems,
-                    settings,
-                    seed=config.seed,
-                    protocol=config.evaluation.protocol,
-                    samples=self.samples,
-                    kept=kept[place * each : (place + 1) * each],
-                    progress=self._progress(place),
-                    each=self._keep,
-                )
-            )
+        self.started = time.perf_counter()
+        judged = self._gather(lambda: [*self._measure(policy, kept)])
         results = self._results(measured, judged)
         if self.session.run:
             evaluation_files.finish(
                 self.directory, results, [item for part in judged for item in part], self.processes
             )
         return results
+
+    def _measure(self, policy: Policy, kept: Sequence[Judged]) -> Iterator[list[Judged]]:
+        """This process's results of every setting."""
+        config, evaluation, each = self.session.config, self.evaluation, len(self.mine) * self.samples
+        for place, settings in enumerate(evaluation.settings):
+            yield evaluate(
+                policy,
+                evaluation.task,
+                evaluation.problems,
+                settings,
+                seed=config.seed,
+                protocol=config.evaluation.protocol,
+                samples=self.samples,
+                kept=kept[place * each : (place + 1) * each],
+                gather=False,
+                progress=self._progress(place),
+                each=self._keep,
+            )
+
+    def _gather(self, measure: Callable[[], list[list[Judged]]]) -> list[list[Judged]]:
+        """All processes' results by setting; they meet here alone, and leave together when one was interrupted."""
+        accelerator, heard, mine = self.session.accelerator, None, []
+        try:
+            mine = measure()
+        except Interrupted as interruption:
+            if self.session.interrupts.insisted:
+                raise
+            heard = interruption.signal_number
+        for number in gather_rows(accelerator, [heard]):
+            if number is not None:
+                raise Interrupted(number)
+        return [gathered(accelerator, judged) for judged in mine]
 
     def _begin(self, measured: dict) -> Begun:
         """The note of what was begun, checked where it is continued; every process may write from here on."""
@@ -179,10 +196,10 @@ class Measurement:
 
     def _keep(self, batch: Sequence[Judged]) -> None:
         evaluation_files.append(self.part, batch)
-        if self.session.run:
-            begun = Begun(**vars(self.begun))
-            begun.seconds += time.perf_counter() - self.started
-            begun.write(self.directory)
+        seconds = time.perf_counter() - self.started
+        if self.session.run and seconds - self.noted >= NOTE_EVERY:
+            self.noted = seconds
+            replace(self.begun, seconds=self.begun.seconds + seconds).write(self.directory)
 
     def _results(self, measured: dict, judged: Sequence[Sequence[Judged]]) -> dict:
         config = self.session.config
@@ -205,4 +222,5 @@ class Measurement:
         }
 
 
+NOTE_EVERY = 5.0  # seconds between the notes of the time spent
 KEPT = {"temperatures", "lengths", "steps", "samples", "pass_at", "shots", "shots_data", "protocol"}

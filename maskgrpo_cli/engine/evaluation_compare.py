@@ -70,6 +70,8 @@ def read(path: str) -> Side:
     given = Path(path)
     folder = given.parent if given.name == RESULTS else given
     results = _results(path, folder)
+    if "generations" in results:
+        raise UserError(f"{path} judged text made elsewhere, which does not say what was asked: it has no pairs")
     rows, judged = {}, {}
     try:
         for row in results["results"]:

@@ -190,5 +190,7 @@ def finish(directory: Path, results: Mapping, judged: Sequence[Judged], processe
 def tidy(directory: Path, processes: int) -> None:
     """Take away what only an unfinished evaluation needs."""
     (directory / BEGUN).unlink(missing_ok=True)
+    for left in directory.glob(".*.json*.tmp"):  # of a process that was killed while it wrote a note
+        left.unlink(missing_ok=True)
     for process in range(processes if processes > 1 else 0):
         part(directory, process, processes).unlink(missing_ok=True)

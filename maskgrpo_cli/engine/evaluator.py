@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from accelerate import Accelerator
+
 from maskgrpo_cli.config.schema import SamplerConfig
 from maskgrpo_cli.engine.devices import gather_rows, share
 from maskgrpo_cli.engine.generation import Progress, generate
@@ -36,6 +38,7 @@ def evaluate(
     samples: int = 1,
     rewards: Rewards | None = None,
     kept: Sequence[Judged] = (),
+    gather: bool = True,
     progress: Progress | None = None,
     each: Callable[[list[Judged]], None] | None = None,
 ) -> list[Judged]:
@@ -46,6 +49,7 @@ def evaluate(
 
     Args:
         kept: this process's results of whole batches that were made before; they are not made again.
+        gather: False leaves out the results of the other processes, and waits for none of them.
         progress: called with (denoising steps done, all of them) over this process's batches.
         each: called with the results of a batch as they come, on the process that made them.
 
@@ -75,4 +79,9 @@ def evaluate(
         judged += results
         if each:
             each(results)
-    return sorted(gather_rows(accelerator, judged), key=lambda item: item.sample)  # a process holds all samples
+    return gathered(accelerator, judged) if gather else judged
+
+
+def gathered(accelerator: Accelerator, judged: list[Judged]) -> list[Judged]:
+    """The results of all processes, in the order of one process; each has every sample of its problems."""
+    return sorted(gather_rows(accelerator, judged), key=lambda item: item.sample)

@@ -99,7 +99,7 @@ class RunLock:
 
 def busy(run: Path) -> bool:
     """Whether another process is writing the run now."""
-    with contextlib.suppress(FileNotFoundError), open(run / NAME, "r+") as file:
+    with contextlib.suppress(OSError), open(run / NAME, "r+") as file:
         try:
             lock_file(file.fileno())
         except OSError as error:

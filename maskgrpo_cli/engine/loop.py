@@ -63,7 +63,7 @@ class Loop:
             self.clock.earlier = start.about["seconds"]
             session.randomness.take_up(state["random"])
             self.resumed = True
-        method.load_state({} if start.changed else state["method"], self.done)
+        method.load_state({} if start.redraw else state["method"], self.done)
         if session.run:
             session.run.rewind(self.done - (self.unreported is not None))
             checkpoint.point(self.checkpoints, self.best.step)

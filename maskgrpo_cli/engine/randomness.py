@@ -24,15 +24,19 @@ class GlobalRandomness:
 
     def __enter__(self) -> GlobalRandomness:
         self._before = capture()
+        self.begin()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        restore(self._before)
+
+    def begin(self) -> None:
+        """Seed the generators; again when everything is loaded, which may have drawn from them."""
         words = generator(self.seed, Purpose.GLOBAL, self.process).integers(2**32, size=3).tolist()
         random.seed(words[0])
         np.random.seed(words[1])
         torch.manual_seed(words[2])
         self.mark()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        restore(self._before)
 
     def mark(self) -> None:
         """Remember the states as they are: from here a resumed run would go on."""

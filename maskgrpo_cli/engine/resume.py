@@ -32,7 +32,7 @@ class Start:
 
     folder: Path | None
     about: dict  # its state.json
-    changed: bool  # whether the recipe is another one: a rollout of the old one is not used up
+    redraw: bool  # whether the recipe has changed in a way that a rollout in use cannot be used up
 
     @property
     def step(self) -> int:
@@ -76,7 +76,7 @@ def _choose(session: Session, command: str, resume: Resume) -> Start:
     if found:
         _write_down(run, config, step, then, found, noted)
         reporter.say("the recipe changed here:\n" + table(found))
-    return Start(folder, about, bool(telling))
+    return Start(folder, about, any(not change.keeps_rollout for change in telling))
 
 
 def _folder(run: RunDirectory, resume: Resume, warn) -> Path | None:

@@ -114,6 +114,7 @@ def set_up(
         if config.tracker:
             accelerator.init_trackers(f"maskgrpo-{command}", config=flat(config.model_dump(mode="json")))
         session.reporter.say(f"run directory {config.output_dir}")
+        session.randomness.begin()
         if start:
             loop.resume(method, start)
     except UserError:

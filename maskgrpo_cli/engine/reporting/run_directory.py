@@ -111,7 +111,6 @@ class RunDirectory:
             lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
             later = "".join(f"{line}\n" for line in lines if line and _number(line, key) > last)
             if later and self.aside:
-                self.aside.mkdir(parents=True, exist_ok=True)
                 write_whole(self.aside / name, later)
             write_whole(path, "".join(f"{line}\n" for line in lines if line and _number(line, key) <= last))
 
@@ -167,7 +166,8 @@ def write_whole(path: Path, text: str) -> None:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        # A lone surrogate (half a character from a byte-level tokenizer) becomes \\udcXX, valid in JSON.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A lone surrogate (half a character from a byte-level tokenizer) becomes \udcXX, valid in JSON.
         with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()

@@ -44,7 +44,7 @@ def share_interval(right: Sequence[float], of: Sequence[float]) -> tuple[float, 
         return 0.0, 1.0
     share = min(max(right.sum() / total, 0.0), 1.0)
     variance = float(((right - share * of) ** 2).sum()) / total**2
-    size = float(len(of))
+    size = float((of > 0).sum())
     if 1e-12 < share < 1 - 1e-12:
         spread = share * (1 - share)
         size = min(spread / variance, total) if variance * total > spread else float(total)
@@ -109,8 +109,9 @@ def difference_interval(
 ) -> tuple[float, float, float]:
     """The difference of two shares of the same problems, b - a, with its 95 % interval.
 
-    Newcombe's square-and-add interval for paired shares (Statistics in Medicine 17, 1998, method 8; Zou and Donner
-    2008 for the general case): the `share_interval` of both sides, and the correlation of their problems.
+    Newcombe's square-and-add interval for paired shares: the `share_interval` of both sides, and the correlation of
+    their problems. For one completion per problem it is his method 10, whose correlation has a continuity correction
+    (Statistics in Medicine 17, 1998, 2635); otherwise the same with clusters (Zou and Donner, ibid. 27, 2008, 1693).
 
     Args:
         a, b: what is right in each problem, in [0, of].
@@ -127,7 +128,10 @@ def difference_interval(
     (low_a, high_a), (low_b, high_b) = share_interval(a, of), share_interval(b, of)
     rest_a, rest_b = a - share_a * of, b - share_b * of
     scale = math.sqrt(float((rest_a**2).sum() * (rest_b**2).sum()))
-    together = float((rest_a * rest_b).sum()) / scale if scale > 1e-12 else 0.0
+    product = float((rest_a * rest_b).sum())
+    if product > 0 and (of == 1).all() and np.isin([a, b], (0, 1)).all():
+        product = max(product - 0.5, 0.0)
+    together = product / scale if scale > 1e-12 else 0.0
     below = _hypotenuse(share_b - low_b, high_a - share_a, together)
     above = _hypotenuse(high_b - share_b, share_a - low_a, together)
     difference = share_b - share_a
