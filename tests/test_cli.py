@@ -86,7 +86,7 @@ def test_every_option_is_documented_with_an_example():
 
 
 def test_every_option_is_read():
-    taken_otherwise = {"recipe", "set_", "prompt", "count", "trace", "benchmark", "resume", "force"}
+    taken_otherwise = {"recipe", "set_", "prompt", "count", "trace", "benchmark", "resume", "force", "compare"}
     commands = dict(commands_below(get_command(cli.app)))
     for name, keys in cli_options.KEYS.items():
         assert {param.name for param in commands[name].params} == set(keys) | taken_otherwise & {
@@ -201,13 +201,13 @@ def test_the_recipe_that_fits_a_model_is_found(tmp_path):
 
 
 def test_eval_options(tmp_path):
-    config, (split,) = report(
+    config, (resumed,) = report(
         "evaluation", "eval", "gsm8k", "--data", "f.jsonl", "--limit", "64", "--length", "32",
         "--block-length", "16", "--sampling-steps", "8", "--temperature", "1", "--sampler", "random",
         "--batch-size", "5",
         "--split", "validation", cwd=tmp_path,
     )  # fmt: skip
-    assert split == config["task"]["split"] == "validation"
+    assert config["task"]["split"] == "validation" and resumed is False
     task = config["task"]
     assert (task["name"], task["data"], task["limit"], task["rewards"]) == ("gsm8k", "f.jsonl", 64, {})
     expected = {
