@@ -17,15 +17,13 @@ from maskgrpo_cli.types import Verdict
 
 SHOWN = 40  # characters of an answer
 
-_BROKEN_LINE = re.compile(r"\\boxed\{[^}\n]*\n")
-
 
 def gsm8k(completion: str, columns: Mapping[str, Any], ours: Verdict, theirs: Verdict) -> str:
     """Why a number is read or compared otherwise."""
     if columns["answer"] is None:
         return "there is no ground truth: d1 counts the row as wrong, we leave it out"
     whole = _quoted(ours.answer)
-    if theirs.answer is None and _BROKEN_LINE.search(completion):
+    if theirs.answer is None and _over_lines(completion):
         return f"we read {whole} from a box that goes over lines; d1 reads only those that are closed on their line"
     if theirs.answer is None:
         return f"we read {whole}; d1 finds no number in a box that is closed on its line, nor in a closed <answer>"
@@ -55,6 +53,12 @@ def math(completion: str, columns: Mapping[str, Any], ours: Verdict, theirs: Ver
     if last_boxed_string(completion) == completion:
         return f"we read the <answer> tag, {whole}; without a box d1 compares the whole text"
     return f"we read {whole}, d1 {_quoted(theirs.answer)}"
+
+
+def _over_lines(completion: str) -> bool:
+    """Whether a box is opened in a line and closed in a later one."""
+    *lines, _ = completion.split("\n")
+    return any("\\boxed{" in line and "}" not in line.rpartition("\\boxed{")[2] for line in lines)
 
 
 def _sameness(answer: str, reference: str) -> str:
