@@ -31,7 +31,7 @@ def show(results: Mapping, found: Sequence[Difference], uncounted: Sequence[str]
     for part in _table(results, found) if console.is_terminal else _lines(results, found):
         console.print(part, soft_wrap=isinstance(part, str), highlight=False, markup=False)
     if found:
-        console.print(f"all {len(found)} differences in {directory / 'differences.jsonl'}", style="dim", soft_wrap=True,
+        console.print(f"all differences ({len(found)}): {directory / 'differences.jsonl'}", style="dim", soft_wrap=True,
                       highlight=False, markup=False)
     console.print(f"{results['seconds']:.1f} s, results in {directory}", style="dim", soft_wrap=True, highlight=False,
                   markup=False)
