@@ -14,7 +14,7 @@ from maskgrpo_cli.config.schema import Config
 # or an accuracy. `device` does not either, though another device rounds differently. How the work is cut into batches
 # is not among them: a sampler that compares probabilities may turn on the last digit.
 HARMLESS = {
-    "description", "next_command", "output_dir", "device", "offline", "tracker", "model.merge", "evaluation.keep",
+    "description", "next_command", "device", "offline", "tracker", "model.merge", "evaluation.keep",
     "grpo.save_every", "grpo.keep_checkpoints", "grpo.log_completions", "sft.save_every", "sft.keep_checkpoints",
 }
 # What the saved tensors themselves look like, and which steps share a rollout.
@@ -62,7 +62,7 @@ class Change:
 def changes(then: Mapping, now: Config, command: str) -> list[Change]:
     """The keys in which a recipe that was written down (`model_dump(mode="json")`) differs from `now`, for `command`.
 
-    Keys that the package has come to know since have their defaults.
+    Keys that the package has come to know since have their defaults. Where the run lies is no matter.
     """
     try:
         then = Config.model_validate(then).model_dump(mode="json")
@@ -70,7 +70,7 @@ def changes(then: Mapping, now: Config, command: str) -> list[Change]:
         then = dict(then)
     unread = f"{_OTHER[command]}."
     found = _differences(then, now.model_dump(mode="json"), "")
-    return [change for change in found if not change.key.startswith(unread)]
+    return [change for change in found if change.key != "output_dir" and not change.key.startswith(unread)]
 
 
 def _differences(then: Mapping, now: Mapping, prefix: str) -> Iterator[Change]:
