@@ -83,7 +83,8 @@ def run(config: Config, resume: bool = False) -> None:
         try:
             results = Measurement(session, evaluation, resume).carry_out()
         except UserError:
-            if directory_of_run and not resume:  # the same command, put right, must not find a run in its way
+            made = any(directory.glob("generations*.jsonl"))
+            if directory_of_run and not (resume or made):  # the same command, put right, must not find a run in its way
                 evaluation_files.tidy(directory, accelerator.num_processes)
                 directory_of_run.discard()
             raise
@@ -213,7 +214,7 @@ class Measurement:
             **measured,
             **alone,
             "results": rows,
-            "interval_is": evaluation_results.INTERVAL,
+            "interval_method": evaluation_results.INTERVAL,
             "seconds": self.begun.seconds + time.perf_counter() - self.started,
             "peak_memory_bytes": peak_memory_bytes(self.session.accelerator.device),
             "environment": environment(),

@@ -196,7 +196,7 @@ def compare(a: Side, b: Side) -> dict:
         "samples": a.samples,
         "differs": differences(a, b, both),
         "left_out": alone,
-        "interval_is": "95 %, Newcombe's square-and-add interval for paired shares, over problems",
+        "interval_method": "95 %, Newcombe's square-and-add interval for paired shares, over problems",
         "results": [compare_setting(a, b, first, second) for first, second in both],
     }
 
