@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,8 +42,10 @@ def _resumed(command: str, ctx: typer.Context) -> tuple[Config, str, Resume]:
     from maskgrpo_cli.engine.lock import busy
     from maskgrpo_cli.engine.resume import Resume
 
-    place = runs.find(ctx.params["resume"], command, busy)
-    if ctx.params["resume"] == runs.LATEST:
+    # of several processes the first one to come may have taken the run for all of them already
+    together = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    place = runs.find(ctx.params["resume"], command, (lambda run: False) if together else busy)
+    if ctx.params["resume"] == runs.LATEST and os.environ.get("RANK", "0") == "0":
         typer.echo(f"--resume {runs.LATEST}: {place.run}", err=True)
     begun = ctx.get_parameter_source("recipe").name == "DEFAULT"
     recipe = str(place.run) if begun else ctx.params["recipe"]

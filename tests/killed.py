@@ -1,8 +1,9 @@
 """Kills runs with SIGKILL and continues them: `python killed.py JSON`, printing how often each phase was hit.
 
-The JSON has `command`, `whole` and `cut` (recipes of the run that is left alone and of the one that is killed),
-`processes`, `kills` and `seed`. Every session is the real command line in processes forked after the imports, which
-take longer than everything else. The processes say on a pipe which phase they are in; nothing of the run is replaced.
+The JSON is a list of orders with `command`, `recipe`, the directories `whole` and `cut` of the run that is left alone
+and of the one that is killed, `processes`, `kills` and `seed`. Every session is the real command line in processes
+forked after the imports, which take longer than everything else. The processes say on a pipe which phase they are in;
+nothing of the run is replaced.
 """
 
 import json
@@ -108,23 +109,21 @@ def kill_in(phase, count, delay, arguments, processes):
     return last
 
 
-def main():
-    order = json.loads(sys.argv[1])
-    command, processes, kills = order["command"], order["processes"], order["kills"]
-    moments, phases = random.Random(order["seed"]), PHASES[command]
-    ids, pipe = begin([command, "--recipe", order["whole"], *order["into"]["whole"]], processes)
+def carry_out(command, recipe, whole, cut, processes, kills, seed):
+    """Both runs; phase -> how many kills hit it."""
+    moments, phases = random.Random(seed), PHASES[command]
+    ids, pipe = begin([command, "--recipe", recipe, "--output-dir", whole], processes)
     with pipe:
         assert "saved\n" in list(pipe)
     assert finish(ids) == [0] * processes
     hits = {phase: 0 for phase in phases}
-    arguments, run = [command, "--recipe", order["cut"], *order["into"]["cut"]], order["into"]["cut"][1]
+    arguments = [command, "--recipe", recipe, "--output-dir", cut]
     for _ in range(3 * kills):
         wanted = min(phases, key=lambda phase: (hits[phase], moments.random()))
         hit = kill_in(wanted, moments.randint(1, 3), moments.uniform(0, 0.004), arguments, processes)
         if hit in hits:
             hits[hit] += 1
-        if os.path.isfile(os.path.join(run, "run.json")):
-            arguments = [command, "--resume", run]
+        arguments = [command, "--resume", cut]
         if sum(hits.values()) >= kills and min(hits.values()) >= kills // len(phases):
             break
     ids, pipe = begin(arguments, processes)
@@ -132,8 +131,8 @@ def main():
         for _ in pipe:
             pass
     assert finish(ids) == [0] * processes
-    print(json.dumps(hits))
+    return hits
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps([carry_out(**order) for order in json.loads(sys.argv[1])]))

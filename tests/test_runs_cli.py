@@ -2,12 +2,10 @@
 
 import json
 import os
-import random
 import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -79,7 +77,7 @@ def assert_undisturbed(run, whole):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_sigterm_then_kill_end_as_the_undisturbed_run(begin, settings, maskgrpo, undisturbed, tmp_path):
+def test_sigterm_ends_with_143_and_the_command_it_names_goes_on(begin, settings, maskgrpo, undisturbed, tmp_path):
     process = begin("grpo", "--output-dir", "my runs/first", *settings({**STEPS, "grpo.save_every": 2}))
     until(process, "step ")
     process.send_signal(signal.SIGTERM)
@@ -93,12 +91,7 @@ def test_sigterm_then_kill_end_as_the_undisturbed_run(begin, settings, maskgrpo,
     assert 0 < len(run.rows()) == step < 24
     assert f"interrupted; saved in my runs/first/checkpoints/step-{step:06d}" in run.log()
 
-    process = begin(*shlex.split(errors.splitlines()[-1].split("maskgrpo ")[1]))
-    while process.poll() is None and run.checkpoints()[-1] < step + 4:
-        time.sleep(0.005)
-    process.kill()
-    assert finish(process)[0] == -signal.SIGKILL and not (run.folder / "model").exists()
-    status, errors = maskgrpo("grpo", "--resume", "my runs/first")
+    status, errors = maskgrpo(*shlex.split(errors.splitlines()[-1].split("maskgrpo ")[1]))
     assert status == 0, errors
     assert_undisturbed(run, undisturbed(**STEPS))
 
@@ -120,27 +113,6 @@ def test_ctrl_c_ends_with_130(maskgrpo, settings, monkeypatch, tmp_path):
     assert "interrupted: the run is saved in first/checkpoints/step-000004\n" in errors
     assert errors.endswith("  continue it: maskgrpo grpo --resume first\n")
     assert len(Run(tmp_path / "first", None).rows()) == 4
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_killed_at_twenty_moments(begin, settings, undisturbed, tmp_path):
-    """Rollout, scoring, update, saving: wherever the kill strikes, the end is the same to the bit."""
-    steps = {**STEPS, "grpo.steps": 600, "evaluation.every": 7, "evaluation.limit": 2, "grpo.objective.beta": 0.01}
-    moments = random.Random(0)
-    process = begin("grpo", "--output-dir", "first", *settings({**steps, "grpo.save_every": 1}))
-    until(process, "step ")
-    run, kills = Run(tmp_path / "first", None), 0
-    while kills < 20:
-        time.sleep(moments.uniform(0.0, 1.5))
-        process.kill()
-        assert finish(process)[0] == -signal.SIGKILL, "the run is too short for this machine"
-        kills += 1
-        process = begin("grpo", "--resume", "first")
-        until(process, "continuing after step ")
-    status, _, errors = finish(process)
-    assert status == 0, errors
-    assert_undisturbed(run, undisturbed(**steps))
 
 
 def test_a_failed_run_is_one_message_and_exit_code_1(maskgrpo, settings, tmp_path):

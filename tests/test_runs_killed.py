@@ -27,25 +27,24 @@ HARD = {
 }
 
 
-@pytest.fixture
-def kill(tiny_model, tmp_path):
-    """`kill(command, kills, processes, **settings)`: the undisturbed run, the killed one, and the phases hit."""
+def order(folder, model, name, command="grpo", kills=4, processes=1, **settings):
+    """What killed.py is to do in `folder`, and the two runs that it leaves."""
+    config = load("math", {**TINY, **HARD, "model.path": str(model), **settings}, command)
+    (folder / f"{name}.yaml").write_text(dump(config))
+    whole, cut = folder / f"{name}-whole", folder / f"{name}-cut"
+    wanted = {"command": command, "recipe": f"{name}.yaml", "whole": str(whole), "cut": str(cut), "kills": kills,
+              "processes": processes, "seed": kills}
+    return wanted, (Run(whole, config), Run(cut, config))
 
-    def carry_out(command="grpo", kills=4, processes=1, **settings):
-        config = load("math", {**TINY, **HARD, "model.path": str(tiny_model), **settings}, command)
-        (tmp_path / "mine.yaml").write_text(dump(config))
-        into = {name: ["--output-dir", str(tmp_path / name)] for name in ("whole", "cut")}
-        order = {"command": command, "whole": "mine.yaml", "cut": "mine.yaml", "into": into,
-                 "kills": kills, "processes": processes, "seed": kills}
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)]), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run([sys.executable, str(HERE / "killed.py"), json.dumps(order)],
-                              env=env, capture_output=True, text=True, timeout=900, cwd=tmp_path)
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
-        hits = json.loads(done.stdout.splitlines()[-1])
-        assert sum(hits.values()) >= kills and min(hits.values()) >= kills // len(hits), hits
-        return Run(tmp_path / "whole", config), Run(tmp_path / "cut", config)
 
-    return carry_out
+def kill(folder, orders):
+    """Carry out the orders; every phase must have been hit."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, str(HERE / "killed.py"), json.dumps(orders)],
+                          env=env, capture_output=True, text=True, timeout=1800, cwd=folder)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    for wanted, hits in zip(orders, json.loads(done.stdout.splitlines()[-1])):
+        assert sum(hits.values()) >= wanted["kills"] and min(hits.values()) >= wanted["kills"] // len(hits), hits
 
 
 def results(run):
@@ -69,25 +68,27 @@ def assert_same_end(whole, cut):
     assert best[0] == best[1] and (cut.folder / "checkpoints" / best[0].strip()).is_dir()
 
 
-def test_killed_at_four_moments(kill):
-    assert_same_end(*kill(kills=4, **{"grpo.steps": 18}))
+def test_killed_at_four_moments_and_two_processes_at_one(tiny_model, tmp_path):
+    short = {"grpo.steps": 8, "evaluation.final_limit": 0}
+    one, runs = order(tmp_path, tiny_model, "one", kills=4, **{"grpo.steps": 18})
+    two, pair = order(tmp_path, tiny_model, "two", kills=1, processes=2, **short)
+    kill(tmp_path, [one, two])
+    assert_same_end(*runs)
+    assert_same_end(*pair)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [{}, {**LORA}, {"grpo.save_every": 1}], ids=["full", "lora", "each-step"])
-def test_killed_at_twenty_moments(kill, settings):
-    assert_same_end(*kill(kills=20, **settings))
+@pytest.mark.parametrize(("command", "settings"), [
+    ("grpo", {}), ("grpo", LORA), ("grpo", {"grpo.save_every": 1}), ("sft", {})],
+    ids=["full", "lora", "each-step", "sft"])
+def test_killed_at_twenty_moments(tiny_model, tmp_path, command, settings):
+    wanted, runs = order(tmp_path, tiny_model, "run", command, kills=20, **settings)
+    kill(tmp_path, [wanted])
+    assert_same_end(*runs)
 
 
 @pytest.mark.slow
-def test_sft_killed_at_twenty_moments(kill):
-    assert_same_end(*kill("sft", kills=20))
-
-
-def test_two_processes_killed(kill):
-    assert_same_end(*kill(kills=1, processes=2, **{"grpo.steps": 8, "evaluation.final_limit": 0}))
-
-
-@pytest.mark.slow
-def test_two_processes_killed_at_eight_moments(kill):
-    assert_same_end(*kill(kills=8, processes=2))
+def test_two_processes_killed_at_eight_moments(tiny_model, tmp_path):
+    wanted, runs = order(tmp_path, tiny_model, "run", kills=8, processes=2)
+    kill(tmp_path, [wanted])
+    assert_same_end(*runs)

@@ -16,7 +16,7 @@ from maskgrpo_cli import config as recipes
 from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.engine import data
 from maskgrpo_cli.engine.comparison import Evaluations
-from maskgrpo_cli.engine.devices import make_accelerator
+from maskgrpo_cli.engine.devices import gather_rows, make_accelerator
 from maskgrpo_cli.engine.interrupts import Interrupts
 from maskgrpo_cli.engine.loop import Loop, Method
 from maskgrpo_cli.engine.policy import MODEL, Policy
@@ -87,6 +87,8 @@ def open_session(config: Config, recipe: str, command: str, resume: Resume | Non
     """A run's directory, processes, voice, interruptions and global randomness, while the context lasts."""
     accelerator = make_accelerator(config, config.output_dir)
     main = accelerator.is_main_process
+    # a name with the time in it may differ by a second
+    config = config.model_copy(update={"output_dir": gather_rows(accelerator, [config.output_dir])[0]})
     run = RunDirectory(Path(config.output_dir)) if main else None
     with run.claimed() if run else contextlib.nullcontext():
         if run and not resume:
