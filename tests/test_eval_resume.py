@@ -2,11 +2,13 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from maskgrpo_cli.engine.evaluation_files import append, kept, key_of
 from maskgrpo_cli.engine.judging import Judged
 from maskgrpo_cli.errors import UserError
 
+RUN = "from maskgrpo_cli.cli import main; main()"
 OPTIONS = ["arithmetic", "--limit", "5", "--batch-size", "2", "-n", "2", "--temperature", "0.7,1", "--shots", "1",
            "--length", "8", "--block-length", "4", "--sampling-steps", "4", "--device", "cpu"]  # 12 batches
 
@@ -124,6 +127,32 @@ def test_killed_and_half_a_line(left, maskgrpo, whole, tmp_path):
     code, _, errors = maskgrpo("eval", "--resume", "first")
     assert code == 0, errors
     assert_as_undisturbed(tmp_path / "first", whole)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_killed_at_ten_moments(tiny_model, maskgrpo, tmp_path):
+    """Loading, drawing, writing: wherever the kill strikes, at most a batch is lost and the end is the same."""
+    more = [*OPTIONS, "--limit", "64", "--sampling-steps", "8", "--model", str(tiny_model)]
+    assert maskgrpo("eval", *more, "--output-dir", "whole")[0] == 0
+    first, moments, kills = tmp_path / "first", random.Random(0), 0
+    part = first / "generations.jsonl"
+    arguments = ["eval", *more, "--output-dir", "first"]
+    while kills < 10:
+        process = subprocess.Popen([sys.executable, "-c", RUN, *arguments], cwd=tmp_path, stdout=subprocess.DEVNULL)
+        before = part.stat().st_size if part.exists() else 0
+        while process.poll() is None and not (part.exists() and part.stat().st_size > before):
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0.0, 0.1))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, "the evaluation is too short for this machine"
+        kept_so_far = part.read_bytes().count(b"\n")
+        arguments, kills = ["eval", "--resume", "first"], kills + 1
+    code, out, errors = maskgrpo("eval", "--resume", "first")
+    assert code == 0, errors
+    said = int(out.split("continuing after ")[1].split()[0])
+    assert kept_so_far - 2 < said <= kept_so_far
+    assert_as_undisturbed(first, tmp_path / "whole")
 
 
 @pytest.fixture

@@ -189,6 +189,26 @@ def test_every_setting_is_a_row_as_it_is_alone(evaluate, capsys):
     assert its_rows == rows[21:]
 
 
+def test_the_table_fits_a_terminal_of_80_columns():
+    import io
+
+    from rich.console import Console
+
+    from maskgrpo_cli.config.schema import SamplerConfig
+    from maskgrpo_cli.engine import evaluation_results
+    from maskgrpo_cli.engine.judging import Judged
+
+    judged = [Judged(f"t-{place % 512}", "", "", {}, None, 1.0, place % 3 > 0, "", None, None, sample=place // 512)
+              for place in range(512 * 4)]
+    rows = [evaluation_results.row(SamplerConfig(temperature=t, length=512), judged, 4, [1, 2, 4]) for t in (0.25, 1.0)]
+    console = Console(file=io.StringIO(), width=80)
+    console.print(evaluation_results.table({"benchmark": "countdown"}, rows))
+    lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+    assert lines[0] == "benchmark T length steps 95 % correct" and len(lines) == 7
+    assert lines[1].startswith("countdown 0.25 512 128 accuracy 66.7% ") and lines[1].endswith(" 1365/2048")
+    assert lines[2].startswith("pass@2 ") and lines[6].startswith("pass@4 ") and "…" not in "".join(lines)
+
+
 def test_steps_that_are_given_hold_for_every_length(evaluate):
     results, _ = evaluate(evaluation__lengths=[8, 16], evaluation__steps=5)
     assert [row["steps"] for row in results["results"]] == [5, 5]

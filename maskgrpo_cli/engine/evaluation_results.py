@@ -43,7 +43,7 @@ def show(results: Mapping, directory: Path) -> None:
     rows = results["results"]
     place = f"{results['seconds']:.1f} s, results in {directory}"
     if console.is_terminal:
-        console.print(_table(results, rows))
+        console.print(table(results, rows))
         console.print(place, style="dim", highlight=False, soft_wrap=True)
         return
     lines = [_line(results, entry, several=len(rows) > 1) for entry in rows]
@@ -70,20 +70,22 @@ def _passes(entry: Mapping) -> dict:
     return {k: found for k, found in entry["pass_at"].items() if not (whole and k == "1")}
 
 
-def _table(results: Mapping, rows: Sequence[Mapping]) -> Table:
-    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    first, several = rows[0], len(rows) > 1
-    headings = ["benchmark", *(["T", "length", "steps"] if several else []), "accuracy", "95 %", "correct"]
-    for heading in [*headings, *(text for k in _passes(first) for text in (f"pass@{k}", "95 %"))]:
-        table.add_column(heading)
+def table(results: Mapping, rows: Sequence[Mapping]) -> Table:
+    """A line per setting, and below it one per pass@k: so it fits 80 columns however many there are."""
+    shown = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    several, passes = len(rows) > 1, any(_passes(entry) for entry in rows)
+    settings = ["T", "length", "steps"] if several else []
+    for heading in ["benchmark", *settings, *(["", ""] if passes else ["accuracy"]), "95 %", "correct"]:
+        shown.add_column(heading)
     for place, entry in enumerate(rows):
-        cells = [results["benchmark"] if place == 0 else ""]
-        cells += [f"{entry['temperature']:g}", str(entry["length"]), str(entry["steps"])] if several else []
-        cells += [f"[bold]{entry['accuracy']:.1%}[/]", _interval(entry), f"{entry['correct']}/{entry['total']}"]
-        for found in _passes(entry).values():
-            cells += [f"[bold]{found['value']:.1%}[/]", _interval(found)]
-        table.add_row(*cells)
-    return table
+        which = [f"{entry['temperature']:g}", str(entry["length"]), str(entry["steps"])] if several else []
+        lines = [("accuracy", entry["accuracy"], entry, f"{entry['correct']}/{entry['total']}")]
+        lines += [(f"pass@{k}", found["value"], found, "") for k, found in _passes(entry).items()]
+        for number, (name, value, found, correct) in enumerate(lines):
+            first = [results["benchmark"] if place == number == 0 else ""]
+            first += which if number == 0 else [""] * len(which)
+            shown.add_row(*first, *([name] if passes else []), f"[bold]{value:.1%}[/]", _interval(found), correct)
+    return shown
 
 
 def _interval(found: Mapping) -> str:
