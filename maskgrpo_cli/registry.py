@@ -33,6 +33,8 @@ TABLES: dict[str, dict[str, str]] = {
         "confidence-threshold": "maskgrpo_cli.samplers.block:confidence_threshold",
         "random": "maskgrpo_cli.samplers.planned:random_order",
         "emerge": "maskgrpo_cli.samplers.planned:emerge",
+        "maskgit": "maskgrpo_cli.samplers.maskgit:maskgit",
+        "edit": "maskgrpo_cli.samplers.edit:edit",
     },
     "estimator": {
         "fading-out": "maskgrpo_cli.estimators.masks:fading_out",
@@ -56,6 +58,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "model": {
         "llada": "maskgrpo_cli.models.llada:LLaDAModelLM",
+        "mmada": "maskgrpo_cli.models.mmada:MMadaModelLM",
     },
 }
 
