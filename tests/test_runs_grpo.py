@@ -32,7 +32,7 @@ def test_run_directory_holds_everything(train):
     assert all(KEYS <= row.keys() for row in rows)
     assert [("eval/accuracy" in row, "eval/reward" in row) for row in rows] == [(False, False), (True, True)] * 2
     assert all(row["tokens"] == round(row["completion_length"] * 8) for row in rows)
-    assert run.checkpoints() == [4]
+    assert run.checkpoints() == [2, 4]  # the best one, of equals the earlier, and the last
     assert run.metrics() != [] and rows[0]["grad_norm"] > 0
 
 

@@ -80,8 +80,9 @@ def test_continued_from_a_saved_step(train, undisturbed, kind, cut):
 @pytest.mark.parametrize(("phase", "at"), [
     ("rollout", 1), ("rollout", 6), ("score", 2), ("update", 1), ("update", 5), ("evaluate", 3), ("test", 7)])
 def test_continued_from_an_interruption_anywhere(undisturbed, tiny_config, monkeypatch, phase, at):
+    """With a reward that draws from the global generators: their states belong to what is kept of a step."""
     evaluated = {"evaluation.every": 2, "evaluation.limit": 2, "evaluation.final_limit": 2,
-                 "grpo.micro_batch_size": 4, **STEPS}
+                 "grpo.micro_batch_size": 4, "task.rewards": {"own_rewards:drawn": 1.0}, **STEPS}
     whole = undisturbed(**evaluated)
     config = tiny_config("cut", **evaluated)
     with monkeypatch.context() as patch:
