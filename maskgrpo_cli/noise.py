@@ -31,6 +31,8 @@ class Purpose(enum.IntEnum):
     DATA = 12
     EVALUATION = 13
     GLOBAL = 14
+    REMASK = 15
+    CONDITION = 16
 
 
 def generator(*key: int) -> np.random.Generator:

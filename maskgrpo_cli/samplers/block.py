@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from maskgrpo_cli.noise import Noise, Purpose
-from maskgrpo_cli.samplers.draw import draw_tokens, exclude
-from maskgrpo_cli.samplers.ending import Ending
+from maskgrpo_cli.samplers.draw import draw_tokens, exclude, log_prob
+from maskgrpo_cli.samplers.ending import Ending, on_device
 from maskgrpo_cli.samplers.recall import Recall
 from maskgrpo_cli.samplers.schedules import reveal_counts, steps_per_block
 from maskgrpo_cli.types import Canvas, Denoise, Observe, Vocabulary
@@ -75,7 +76,7 @@ def confidence_threshold(
     block_steps = steps_per_block(steps, blocks)
     ending = Ending(canvas, vocabulary, block_length, stop_at_end)
     device = canvas.ids.device
-    forbidden = None if vocabulary.forbidden is None else vocabulary.forbidden.to(device)
+    vocabulary = on_device(vocabulary, device)
     uniform = noise.uniform(Purpose.TOKEN, block_steps * blocks, canvas.length) if temperature else None
     recall = Recall(denoise, cache)
     for number in range(blocks):
@@ -83,17 +84,17 @@ def confidence_threshold(
         block = Block(current, number * block_length, block_length, block_steps, vocabulary)
         recall.begin(current, block.first, block_length)
         for step in range(block_steps):
-            rows = block.unfinished()
+            rows = block.unfinished(step)
             if rows is None or len(rows):
                 columns = block.masked_columns(rows)
-                logits = exclude(recall(current, rows, current.start + block.first + columns), forbidden)
+                logits = exclude(recall(current, rows, current.start + block.first + columns), vocabulary.forbidden)
                 draws = None
                 if uniform is not None:
                     samples = ending.active if rows is None else ending.active[rows.cpu()]
                     at_step = uniform[samples, number * block_steps + step, block.first : block.first + block_length]
                     draws = at_step.to(device).gather(1, columns)
                 tokens = draw_tokens(logits, temperature, draws)
-                confidence = logits.gather(-1, tokens[..., None]).squeeze(-1) - logits.logsumexp(-1)
+                confidence = log_prob(logits, tokens)
                 block.reveal(rows, columns, tokens + vocabulary.first, confidence, step, threshold)
             if observe:
                 observe(number * block_steps + step, block_steps * blocks, ending.response())
@@ -104,17 +105,25 @@ def confidence_threshold(
 class Block:
     """The block that is being written: what is masked in it, and how many tokens each step is to reveal."""
 
-    def __init__(self, canvas: Canvas, first: int, length: int, steps: int, vocabulary: Vocabulary):
+    def __init__(
+        self,
+        canvas: Canvas,
+        first: int,
+        length: int,
+        steps: int,
+        vocabulary: Vocabulary,
+        counts: Callable[[int, int], list[int]] = reveal_counts,
+    ):
         self.first, self.length = first, length
         start = canvas.start + first
         self._tokens = canvas.ids[:, start : start + length]  # a view: what is revealed stands in the canvas
         self._masked = self._tokens == vocabulary.mask_id
         self._left = self._masked.sum(-1).cpu()  # the only synchronisation of the block, unless there is a threshold
-        self._quota = torch.tensor([reveal_counts(count, steps) for count in self._left.tolist()]).view(-1, steps)
+        self._quota = torch.tensor([counts(count, steps) for count in self._left.tolist()]).view(-1, steps)
 
-    def unfinished(self) -> Tensor | None:
-        """The rows that have masks left; None for all of them."""
-        busy = self._left > 0
+    def unfinished(self, step: int) -> Tensor | None:
+        """The rows of which the step is to reveal something; None for all of them."""
+        busy = (self._left > 0) & (self._quota[:, step] > 0)
         return None if len(busy) and bool(busy.all()) else busy.nonzero().squeeze(-1).to(self._tokens.device)
 
     def masked_columns(self, rows: Tensor | None) -> Tensor:
@@ -123,12 +132,18 @@ class Block:
         return _of(self._masked, rows).int().argsort(dim=-1, descending=True, stable=True)[:, :width]
 
     def reveal(
-        self, rows: Tensor | None, columns: Tensor, tokens: Tensor, confidence: Tensor, step: int, threshold: float
+        self,
+        rows: Tensor | None,
+        columns: Tensor,
+        tokens: Tensor,
+        confidence: Tensor,
+        step: int,
+        threshold: float = math.inf,
     ) -> None:
         """Write the step's quota of tokens, the most confident ones, and every token above the threshold.
 
         Args:
-            columns, tokens, confidence: [R, M]; log-probabilities.
+            columns, tokens, confidence: [R, M]; log-probabilities where there is a threshold.
         """
         exact = threshold >= 1  # no probability is above it
         masked, written = _of(self._masked, rows), _of(self._tokens, rows)

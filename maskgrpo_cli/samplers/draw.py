@@ -52,3 +52,13 @@ def draw_tokens(logits: Tensor, temperature: float, uniform: Tensor) -> Tensor:
     if temperature == 0:
         return logits.argmax(-1)
     return categorical((logits / temperature).softmax(-1), uniform)
+
+
+def log_prob(logits: Tensor, tokens: Tensor) -> Tensor:
+    """log softmax(logits) at `tokens`; [..., V], [...] -> [...]."""
+    return logits.gather(-1, tokens[..., None]).squeeze(-1) - logits.logsumexp(-1)
+
+
+def gumbel(uniform: Tensor) -> Tensor:
+    """Standard Gumbel noise -log(-log u) of uniforms in [0, 1), finite throughout."""
+    return -(-uniform.clamp(min=1e-20).log()).clamp(min=1e-20).log()

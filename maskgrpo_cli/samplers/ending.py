@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from maskgrpo_cli.types import Canvas, Vocabulary
+
+
+def working_copy(canvas: Canvas) -> Canvas:
+    """A canvas to write in: the caller's ids are never written to."""
+    return replace(canvas, ids=canvas.ids.clone())
+
+
+def on_device(vocabulary: Vocabulary, device: torch.device) -> Vocabulary:
+    """The vocabulary with what it forbids on the device: moved once, not at every step."""
+    forbidden = vocabulary.forbidden
+    return vocabulary if forbidden is None else replace(vocabulary, forbidden=forbidden.to(device))
 
 
 class Ending:
@@ -16,9 +29,7 @@ class Ending:
     """
 
     def __init__(self, canvas: Canvas, vocabulary: Vocabulary, block_length: int, stop_at_end: bool):
-        self.canvas = Canvas(  # the caller's ids are never written to
-            canvas.ids.clone(), canvas.attention_mask, canvas.start, canvas.length, canvas.unconditional
-        )
+        self.canvas = working_copy(canvas)
         self.active = torch.arange(len(canvas.ids))  # rows of the caller's batch, on the CPU
         self._vocabulary, self._block_length = vocabulary, block_length
         self._stops = stop_at_end and vocabulary.fill_id is not None and bool(vocabulary.end_ids)

@@ -5,14 +5,17 @@ Then the head is asked for just the tokens of the step, and a step that reveals 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from maskgrpo_cli.noise import Noise, Purpose
+from maskgrpo_cli.samplers import schedules
 from maskgrpo_cli.samplers.draw import draw_tokens, exclude
-from maskgrpo_cli.samplers.ending import Ending
+from maskgrpo_cli.samplers.ending import Ending, on_device
 from maskgrpo_cli.samplers.recall import Recall
-from maskgrpo_cli.samplers.schedules import SCHEDULES, reveal_counts, steps_per_block
+from maskgrpo_cli.samplers.schedules import reveal_counts, steps_per_block
 from maskgrpo_cli.types import Canvas, Denoise, Observe, Vocabulary
 
 
@@ -35,7 +38,7 @@ def random_order(
     """
     block_steps = steps_per_block(steps, canvas.length // block_length)
     priority = noise.uniform(Purpose.ORDER, canvas.length)
-    plan = torch.full((len(canvas.ids), canvas.length), -1)
+    steps_of = torch.full((len(canvas.ids), canvas.length), -1)
     masked = (canvas.response == vocabulary.mask_id).cpu()
     for block, start in enumerate(range(0, canvas.length, block_length)):
         columns = slice(start, start + block_length)
@@ -45,10 +48,9 @@ def random_order(
             step_of_rank[:count] = block * block_steps + torch.repeat_interleave(
                 torch.arange(block_steps), torch.tensor(reveal_counts(count, block_steps))
             )
-            plan[row, columns] = step_of_rank[rank[row]]
-    return reveal(
-        denoise, canvas, vocabulary, noise, plan, block_length, block_steps, temperature, cache, stop_at_end, observe
-    )
+            steps_of[row, columns] = step_of_rank[rank[row]]
+    plan = Plan(steps_of, block_length, block_steps)
+    return reveal(denoise, canvas, vocabulary, noise, plan, temperature, cache, stop_at_end, observe)
 
 
 def emerge(
@@ -72,15 +74,36 @@ def emerge(
     left. So the number revealed per step is binomial, and a revealed token stays.
     Arguments as in `samplers.block.low_confidence`; `schedule` names k.
     """
-    k = SCHEDULES[schedule]
     block_steps = steps_per_block(steps, canvas.length // block_length)
-    stay = torch.tensor([k((s + 1) / block_steps) / k(s / block_steps) for s in range(block_steps - 1)] + [0.0])
-    leaves = noise.uniform(Purpose.REVEAL, block_steps, canvas.length) >= stay[None, :, None]
-    plan = leaves.int().argmax(1) + torch.arange(canvas.length) // block_length * block_steps
-    plan[(canvas.response != vocabulary.mask_id).cpu()] = -1
-    return reveal(
-        denoise, canvas, vocabulary, noise, plan, block_length, block_steps, temperature, cache, stop_at_end, observe
-    )
+    masked = (canvas.response == vocabulary.mask_id).cpu()
+    plan = emerge_plan(masked, noise, schedules.schedule(schedule), block_length, block_steps)
+    return reveal(denoise, canvas, vocabulary, noise, plan, temperature, cache, stop_at_end, observe)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """When each token of a response is revealed."""
+
+    step: Tensor  # [B, L] on the CPU, -1 for what is known; the first block's steps come first
+    block_length: int
+    block_steps: int
+    first_step: int = 0  # earlier ones are left out
+
+
+def emerge_plan(
+    masked: Tensor, noise: Noise, k: schedules.Schedule, block_length: int, block_steps: int, first_step: int = 0
+) -> Plan:
+    """The step at which each masked token leaves the masks, from `first_step` of the first block on.
+
+    Args:
+        masked: [B, L] bool, on the CPU.
+    """
+    length = masked.shape[1]
+    stay = schedules.stay_probabilities(k, block_steps)
+    leaves = noise.uniform(Purpose.REVEAL, block_steps, length) >= stay[None, :, None]
+    leaves[:, :first_step] = False
+    step = leaves.int().argmax(1) + torch.arange(length) // block_length * block_steps
+    return Plan(step.masked_fill(~masked, -1), block_length, block_steps, first_step)
 
 
 def reveal(
@@ -88,44 +111,59 @@ def reveal(
     canvas: Canvas,
     vocabulary: Vocabulary,
     noise: Noise,
-    plan: Tensor,
-    block_length: int,
-    block_steps: int,
+    plan: Plan,
     temperature: float,
-    cache: str,
-    stop_at_end: bool,
-    observe: Observe | None,
+    cache: str = "none",
+    stop_at_end: bool = False,
+    observe: Observe | None = None,
 ) -> Tensor:
-    """Carry out a plan [B, L] (on the CPU): the step at which each token is revealed, -1 for known ones."""
-    device = canvas.ids.device
-    ending = Ending(canvas, vocabulary, block_length, stop_at_end)
+    """Carry out a plan; [B, L]. `observe` counts from the plan's first step."""
+    vocabulary = on_device(vocabulary, canvas.ids.device)
+    ending = Ending(canvas, vocabulary, plan.block_length, stop_at_end)
     uniform = noise.uniform(Purpose.TOKEN, canvas.length)  # each token is drawn once
-    forbidden = None if vocabulary.forbidden is None else vocabulary.forbidden.to(device)
-    steps = block_steps * (canvas.length // block_length)
+    end = plan.block_steps * (canvas.length // plan.block_length)
     recall = Recall(denoise, cache)
-    for step in range(steps):
-        current, first = ending.canvas, step // block_steps * block_length
-        columns = slice(first, first + block_length)
-        if step % block_steps == 0:
-            recall.begin(current, first, block_length)
-        due = plan[ending.active, columns] == step
-        busy = due.any(-1)
-        if bool(busy.any()):
-            rows = None if bool(busy.all()) else busy.nonzero().squeeze(-1).to(device)
-            due, samples = due[busy], ending.active[busy]
-            places = due.int().argsort(dim=-1, descending=True, stable=True)[:, : int(due.sum(-1).max())]
-            wanted = due.gather(1, places).to(device)
-            draws = uniform[samples, columns].gather(1, places).to(device)
-            places = places.to(device)
-            logits = exclude(recall(current, rows, current.start + first + places), forbidden)
-            tokens = draw_tokens(logits, temperature, draws) + vocabulary.first
-            block = current.response[:, columns]
-            written = block if rows is None else block[rows]
-            written.scatter_(1, places, torch.where(wanted, tokens, written.gather(1, places)))
-            if rows is not None:
-                block[rows] = written
+    for step in range(plan.first_step, end):
+        block, step_of_block = divmod(step, plan.block_steps)
+        first = block * plan.block_length
+        columns = slice(first, first + plan.block_length)
+        if step_of_block == 0:
+            recall.begin(ending.canvas, first, plan.block_length)
+        due = plan.step[ending.active, columns] == step
+        if bool(due.any()):
+            _write(recall, ending.canvas, vocabulary, first, due, uniform[ending.active, columns], temperature)
         if observe:
-            observe(step, steps, ending.response())
-        if (step + 1) % block_steps == 0:
-            ending.close_block(step // block_steps)
+            observe(step - plan.first_step, end - plan.first_step, ending.response())
+        if step_of_block == plan.block_steps - 1:
+            ending.close_block(block)
     return ending.response()
+
+
+def _write(
+    recall: Recall,
+    canvas: Canvas,
+    vocabulary: Vocabulary,
+    first: int,
+    due: Tensor,
+    uniform: Tensor,
+    temperature: float,
+) -> None:
+    """Draw the tokens that are due, and write them into the canvas.
+
+    Args:
+        first: the block's first column of the response.
+        due: [B, block length] bool, on the CPU; uniform: likewise, the draws.
+    """
+    device, busy = canvas.ids.device, due.any(-1)
+    rows = None if bool(busy.all()) else busy.nonzero().squeeze(-1).to(device)
+    due, uniform = due[busy], uniform[busy]
+    places = due.int().argsort(dim=-1, descending=True, stable=True)[:, : int(due.sum(-1).max())]
+    wanted, draws = due.gather(1, places).to(device), uniform.gather(1, places).to(device)
+    places = places.to(device)
+    logits = exclude(recall(canvas, rows, canvas.start + first + places), vocabulary.forbidden)
+    tokens = draw_tokens(logits, temperature, draws) + vocabulary.first
+    block = canvas.response[:, first : first + due.shape[1]]
+    written = block if rows is None else block[rows]
+    written.scatter_(1, places, torch.where(wanted, tokens, written.gather(1, places)))
+    if rows is not None:
+        block[rows] = written
