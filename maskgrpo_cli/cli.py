@@ -5,6 +5,7 @@ Only typer is imported at the top, so that `--help` and completion answer at onc
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from typing import Annotated
@@ -46,8 +47,7 @@ def _root(
     """Reinforcement learning for masked diffusion models."""
 
 
-@app.command()
-def grpo(
+def _train(
     ctx: typer.Context,
     recipe: options.Recipe = "math",
     model: options.Model = None,
@@ -66,7 +66,14 @@ def grpo(
     force: options.Force = False,
     set_: options.Set = None,
 ) -> None:
-    """Train a model by reinforcement learning on a task's rewards.
+    command = ctx.command.name
+    config, name, how = training(command, ctx)
+    importlib.import_module(f"maskgrpo_cli.engine.{command}").run(config, name, how)
+
+
+app.command(
+    "grpo",
+    help="""Train a model by reinforcement learning on a task's rewards.
 
     \b
     Examples:
@@ -74,44 +81,18 @@ def grpo(
       maskgrpo grpo --recipe math --max-steps 20 --set grpo.estimator.name=uniform
       maskgrpo grpo --recipe math-llada-8b --output-dir runs/llada --tracker tensorboard
       maskgrpo grpo --resume latest
-    """
-    config, name, how = training("grpo", ctx)
-    from maskgrpo_cli.engine.grpo import run
-
-    run(config, name, how)
-
-
-@app.command()
-def sft(
-    ctx: typer.Context,
-    recipe: options.Recipe = "math",
-    model: options.Model = None,
-    adapter: options.Adapter = None,
-    output_dir: options.OutputDir = None,
-    seed: options.Seed = None,
-    max_steps: options.MaxSteps = None,
-    sampling_steps: options.SamplingSteps = None,
-    limit: options.Limit = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    offline: options.Offline = False,
-    tracker: options.Tracker = None,
-    merge: options.Merge = False,
-    resume: options.Resume = None,
-    force: options.Force = False,
-    set_: options.Set = None,
-) -> None:
-    """Train a model on worked answers, from nothing or from --model.
+    """,
+)(_train)
+app.command(
+    "sft",
+    help="""Train a model on worked answers, from nothing or from --model.
 
     \b
     Examples:
       maskgrpo sft --recipe math
       maskgrpo sft --recipe math --model runs/first --max-steps 200
-    """
-    config, name, how = training("sft", ctx)
-    from maskgrpo_cli.engine.sft import run
-
-    run(config, name, how)
+    """,
+)(_train)
 
 
 @app.command()
