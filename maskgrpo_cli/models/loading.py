@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from maskgrpo_cli.errors import UserError
@@ -109,3 +110,43 @@ def load_weights(model_class: type, folder: Path, dtype):
     if unknown:
         raise UserError(f"model '{folder}': {len(unknown)} tensors have no place in this model, such as {unknown[0]}")
     return model.eval()
+
+
+def load_tensors(module, folder: Path, optional: Collection[str] = ()) -> None:
+    """Copy the tensors of a folder's .safetensors into a plain torch module, by name.
+
+    Args:
+        module: any torch module.
+        folder: a model's folder, as `locate` finds it.
+        optional: names that the folder need not hold.
+
+    Raises:
+        UserError: tensors are missing, unknown, damaged, or of another shape than the module's.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        read = {name: tensor for file in _weight_files(folder) for name, tensor in load_file(file).items()}
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        raise UserError(f"model '{folder}': the weights cannot be read: {error}") from error
+    own = module.state_dict()
+    if missing := sorted(own.keys() - read.keys() - set(optional)):
+        raise UserError(f"model '{folder}': {len(missing)} tensors are missing, such as {missing[0]}")
+    if unknown := sorted(read.keys() - own.keys()):
+        raise UserError(f"model '{folder}': {len(unknown)} tensors have no place in this model, such as {unknown[0]}")
+    if other := sorted(name for name, tensor in read.items() if tensor.shape != own[name].shape):
+        told, wanted = (list(tensors[other[0]].shape) for tensors in (read, own))
+        raise UserError(
+            f"model '{folder}': the weights are of another shape than config.json says: {len(other)} tensors, "
+            f"such as {other[0]}: {told}, not {wanted}"
+        )
+    module.load_state_dict(read, strict=False)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files with a model's tensors: the usual names, else whatever safetensors there are."""
+    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if index.is_file():
+        return [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+    return [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
