@@ -13,9 +13,9 @@ from maskgrpo_cli.types import Canvas, Vocabulary
 END_TOKENS = ("<|eot_id|>", "<|endoftext|>")
 
 
-def left_padded(rows: Sequence[Sequence[int]], fill: int) -> tuple[Tensor, Tensor]:
-    """Ids [B, P] and mask [B, P], each row at the right."""
-    width = max(len(row) for row in rows)
+def left_padded(rows: Sequence[Sequence[int]], fill: int, width: int | None = None) -> tuple[Tensor, Tensor]:
+    """Ids [B, P] and mask [B, P], each row at the right; P is `width`, or the longest row's."""
+    width = max(len(row) for row in rows) if width is None else width
     ids = torch.full((len(rows), width), fill)
     mask = torch.zeros(len(rows), width, dtype=torch.bool)
     for index, row in enumerate(rows):

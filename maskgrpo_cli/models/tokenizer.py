@@ -15,10 +15,10 @@ END_OF_TURN = "<|eot_id|>"
 CHAT_TEMPLATE = "{{ bos_token }}{% for message in messages %}{{ message['content'] | trim }}<|eot_id|>{% endfor %}"
 
 
-def build_tokenizer(pieces: Sequence[str]):
+def build_tokenizer(pieces: Sequence[str], special: Sequence[str] = ()):
     """A fast tokenizer in which each piece, with and without a space before it, is one token.
 
-    Text is read as bytes, so none is lost; the fewest pieces that spell it win.
+    Text is read as bytes, so none is lost; the fewest pieces that spell it win. `special` tokens join the usual ones.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -31,11 +31,12 @@ def build_tokenizer(pieces: Sequence[str]):
     scores = [(letter, -10.0) for letter in alphabet] + [(word, -10.0) for word in longer]
     tokenizer = Tokenizer(models.Unigram(scores, unk_id=0, byte_fallback=False))
     tokenizer.pre_tokenizer, tokenizer.decoder = as_bytes, decoders.ByteLevel()
-    tokenizer.add_special_tokens([*dict.fromkeys(SPECIAL.values()), END_OF_TURN])
+    others = [END_OF_TURN, *special]
+    tokenizer.add_special_tokens([*dict.fromkeys(SPECIAL.values()), *others])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         clean_up_tokenization_spaces=False,
-        additional_special_tokens=[END_OF_TURN],
+        additional_special_tokens=others,
         **SPECIAL,
     )
     fast.chat_template = CHAT_TEMPLATE
