@@ -17,6 +17,7 @@ TABLES: dict[str, dict[str, str]] = {
         "math500": "maskgrpo_cli.tasks.math500:MATH500",
         "countdown": "maskgrpo_cli.tasks.countdown:COUNTDOWN",
         "sudoku": "maskgrpo_cli.tasks.sudoku:SUDOKU",
+        "shapes": "maskgrpo_cli.tasks.shapes:SHAPES",
     },
     "reward": {
         "math-correct": "maskgrpo_cli.rewards.math:correct",
@@ -27,6 +28,7 @@ TABLES: dict[str, dict[str, str]] = {
         "reasoning-box-format": "maskgrpo_cli.rewards.format:reasoning_box_format",
         "countdown": "maskgrpo_cli.rewards.countdown:countdown",
         "sudoku": "maskgrpo_cli.rewards.sudoku:sudoku",
+        "shapes": "maskgrpo_cli.rewards.shapes:shapes",
     },
     "sampler": {
         "low-confidence": "maskgrpo_cli.samplers.block:low_confidence",
@@ -55,6 +57,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "modality": {
         "text": "maskgrpo_cli.modalities.text:TextModality",
+        "image": "maskgrpo_cli.modalities.image:ImageModality",
     },
     "model": {
         "llada": "maskgrpo_cli.models.llada:LLaDAModelLM",
