@@ -127,9 +127,7 @@ def language(texts: Sequence[Sequence[int]], special: SpecialIds, length: int) -
     return Rows(ids, _all(ids), ids, _asked(ids, special))
 
 
-def understanding(
-    image_ids: Tensor, texts: Sequence[Sequence[int]], special: SpecialIds, text_length: int
-) -> Rows:
+def understanding(image_ids: Tensor, texts: Sequence[Sequence[int]], special: SpecialIds, text_length: int) -> Rows:
     """`mmu soi picture eoi bos text eos ...`, filled with eos to T text tokens; the picture is given."""
     picture = understanding_prompt(image_ids, special)
     text = _answer(texts, special, text_length)
