@@ -115,3 +115,10 @@ def test_the_eos_token_of_another_tokenizer_ends_an_answer():
     words = Tokenizer(models.WordLevel({"a": 0, "</s>": 1, "[MASK]": 2}, unk_token="a"))
     modality = TextModality(PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>"), 2, rows=3)
     assert modality.end_ids == (1,) and modality.vocabulary.fill_id == modality.pad_id == 1
+
+
+def test_an_end_token_that_no_setting_names_is_found_by_its_text():
+    words = Tokenizer(models.WordLevel({"a": 0, "<|endoftext|>": 1, "[MASK]": 2}, unk_token="a"))
+    modality = TextModality(PreTrainedTokenizerFast(tokenizer_object=words), 2, rows=3)
+    assert modality.end_ids == (1,) and modality.vocabulary.fill_id == modality.pad_id == 1
+    assert modality.canvas([[0, 0], [0]], 1).ids.tolist() == [[0, 0, 2], [1, 0, 2]]

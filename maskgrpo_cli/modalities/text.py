@@ -38,9 +38,10 @@ class TextModality:
         self.tokenizer = tokenizer
         known = tokenizer.get_vocab()
         self.end_ids = tuple(sorted({known[token] for token in (*END_TOKENS, tokenizer.eos_token) if token in known}))
-        self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        if not self.end_ids or self.pad_id is None:
+        if not self.end_ids:
             raise UserError("the tokenizer has no end-of-text token (<|endoftext|>, <|eot_id|> or eos_token)")
+        named = (tokenizer.pad_token_id, tokenizer.eos_token_id)  # None where the tokenizer's settings name none
+        self.pad_id = next(index for index in (*named, *self.end_ids) if index is not None)
         forbidden = torch.ones(rows, dtype=torch.bool)
         forbidden[torch.tensor([index for index in known.values() if index < rows])] = False
         forbidden[mask_id] = True
