@@ -1,1 +1,1 @@
-"""Pure knowledge that tasks, rewards and evaluation share; nothing here imports a heavy library."""
+"""Pure knowledge that tasks, rewards and evaluation share; nothing here imports torch or transformers."""
