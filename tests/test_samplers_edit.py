@@ -95,9 +95,7 @@ def test_from_step_0_an_image_is_made_anew(mode):
 def test_prob_remask_hides_each_token_independently_with_probability_k(first, name):
     rows, length = 1000, 32
     canvas = Canvas(torch.full((rows, START + length), FIRST), None, START, length)
-    hidden = hidden_at_first(
-        flat, canvas, noise(rows), mode="prob-remask", steps=8, repair_from=first, schedule=name
-    )
+    hidden = hidden_at_first(flat, canvas, noise(rows), mode="prob-remask", steps=8, repair_from=first, schedule=name)
     k = schedule(name)(first / 8)
     counts, spread = hidden.sum(-1).double(), length * k * (1 - k)
     assert counts.mean().item() == pytest.approx(length * k, abs=5 * (spread / rows) ** 0.5)

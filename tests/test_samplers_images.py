@@ -192,11 +192,11 @@ def test_the_head_is_asked_for_masked_positions_of_the_image_slice_only(name, gu
     asked, revealed = Asked(), []
     canvas = image_canvas(1, known=torch.where(torch.arange(TOKENS) < 4, CODEBOOK[:1], MASK))
     SAMPLERS[name](
-        Denoiser(asked.model, WORDS, guidance), canvas, WORDS, noise(1), steps=6, temperature=1.0,
+        Denoiser(asked.model, WORDS, guidance), canvas, WORDS, noise(1), steps=24, temperature=1.0,
         observe=lambda step, of, now: revealed.append(int((now != MASK).sum())),
     )  # fmt: skip
     news = [after - before for before, after in zip([4, *revealed], revealed) if after > before]
-    assert len(asked.calls) == len(news), "a step that reveals nothing costs no pass"
+    assert len(asked.calls) == len(news) < len(revealed), "a step that reveals nothing costs no pass"
     for call, count in zip(asked.calls, news):
         ids, positions = call["input_ids"], call["positions"]
         assert call["vocab"] == (FIRST, FIRST + CODES)
