@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from maskgrpo_cli import registry
@@ -14,7 +15,9 @@ ROWS = {
     "math500": {"problem": "Half of $x$?", "answer": "\\frac{x}{2}"},
     "countdown": {"nums": [1, 2, 3], "target": 7},
     "sudoku": {"Puzzle": SUDOKU["puzzle"], "Solution": SUDOKU["solution"]},
+    "shapes": {"prompt": "a red circle"},
 }
+COMPLETIONS = {"shapes": np.zeros((32, 32, 3), np.uint8)}  # of tasks whose completions are no text
 
 
 def load(name, row, tmp_path, **options):
@@ -108,7 +111,7 @@ def test_default_rewards_are_registered_and_take_the_task_s_columns(name, tmp_pa
     columns = {column: [value] for column, value in problem.columns.items()}
     assert task.name == name and task.rewards
     for reward, weight in task.rewards.items():
-        (value,) = registry.resolve("reward", reward)([problem.prompt], ["\\boxed{1}"], **columns)
+        (value,) = registry.resolve("reward", reward)([problem.prompt], [COMPLETIONS.get(name, "\\boxed{1}")], **columns)
         assert weight > 0 and 0.0 <= value <= 1.0
 
 
