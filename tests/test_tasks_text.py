@@ -110,8 +110,9 @@ def test_default_rewards_are_registered_and_take_the_task_s_columns(name, tmp_pa
     problem: Problem = load(name, row, tmp_path)
     columns = {column: [value] for column, value in problem.columns.items()}
     assert task.name == name and task.rewards
+    completion = COMPLETIONS.get(name, "\\boxed{1}")
     for reward, weight in task.rewards.items():
-        (value,) = registry.resolve("reward", reward)([problem.prompt], [COMPLETIONS.get(name, "\\boxed{1}")], **columns)
+        (value,) = registry.resolve("reward", reward)([problem.prompt], [completion], **columns)
         assert weight > 0 and 0.0 <= value <= 1.0
 
 
