@@ -3,7 +3,8 @@
 from functools import cache
 
 import torch
-from parity import GOLDEN, GivenNoise, table, tensors
+from hypothesis import strategies as st
+from parity import GOLDEN, GivenNoise, noise, table, tensors
 
 from maskgrpo_cli.models.denoiser import Denoiser
 from maskgrpo_cli.models.loading import load_weights
@@ -15,6 +16,8 @@ TRACES, EDITS = tensors("samplers_image/traces"), tensors("samplers_image/edit_t
 MASK, FIRST, CODES, TOKENS, START = 110, 119, 64, 16, 14  # 13 of text, then begin-of-image
 WORDS = Vocabulary(mask_id=MASK, first=FIRST, last=FIRST + CODES, forbidden=None)
 ALMOST_ONE = 1 - 2**-24
+SCHEDULE = st.sampled_from(["cosine", "linear", "sigmoid", "pow2", "pow0.5"])
+CODEBOOK = torch.randint(FIRST, FIRST + CODES, (4, TOKENS), generator=torch.Generator().manual_seed(0))
 
 
 def fresh_model() -> MMadaModelLM:
@@ -95,3 +98,26 @@ class Replay:
 
     def noise(self, **more: torch.Tensor) -> GivenNoise:
         return GivenNoise(REVEAL=self.reveal, TOKEN=self.token, **more)
+
+
+def flat(canvas, positions):
+    """A denoiser without an opinion."""
+    return torch.zeros(*positions.shape, CODES)
+
+
+@st.composite
+def partly_known(draw) -> torch.Tensor:
+    """[4, N] image ids and masks."""
+    known = draw(st.lists(st.booleans(), min_size=4 * TOKENS, max_size=4 * TOKENS))
+    return torch.where(torch.tensor(known).view(4, TOKENS), CODEBOOK, MASK)
+
+
+def masked_before_each_step(sampler, rows: int, length: int, **options) -> torch.Tensor:
+    """[steps + 1, rows, N]."""
+    canvas = Canvas(torch.full((rows, 1 + length), MASK), None, 1, length)
+    seen = [canvas.response == MASK]
+    sampler(
+        flat, canvas, WORDS, noise(rows), temperature=0,
+        observe=lambda step, of, now: seen.append(now == MASK), **options,
+    )  # fmt: skip
+    return torch.stack(seen)

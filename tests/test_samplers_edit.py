@@ -4,7 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_traces import CODES, FIRST, MASK, START, TOKENS, WORDS, by_hand, denoiser, image_canvas
+from image_traces import CODEBOOK as IMAGE
+from image_traces import CODES, FIRST, MASK, START, TOKENS, WORDS, by_hand, denoiser, flat, image_canvas
 from parity import GivenNoise, noise
 
 from maskgrpo_cli.errors import UserError
@@ -12,12 +13,6 @@ from maskgrpo_cli.samplers.edit import MODES, edit, flow
 from maskgrpo_cli.samplers.planned import emerge
 from maskgrpo_cli.samplers.schedules import schedule
 from maskgrpo_cli.types import Canvas
-
-IMAGE = torch.randint(FIRST, FIRST + CODES, (4, TOKENS), generator=torch.Generator().manual_seed(0))
-
-
-def flat(canvas, positions):
-    return torch.zeros(*positions.shape, CODES)
 
 
 def hidden_at_first(denoise, canvas: Canvas, draws, **options) -> torch.Tensor:

@@ -16,6 +16,7 @@ from image_traces import (
     Replay,
     denoiser,
     drawing,
+    flat,
     probabilities,
     traced_canvas,
 )  # fmt: skip
@@ -85,10 +86,6 @@ def test_emerge_plays_the_golden_trace(key):
         denoise=denoiser(guidance), steps=steps, block_length=TOKENS, schedule=run["schedule"],
     )  # fmt: skip
     assert torch.equal(after, trace[1:])
-
-
-def flat(canvas, positions):
-    return torch.zeros(*positions.shape, CODES)
 
 
 @pytest.mark.parametrize("case", STATISTICS, ids=lambda case: f"{case['schedule']}_{case['T']}")
