@@ -36,7 +36,6 @@ TABLES: dict[str, dict[str, str]] = {
         "random": "maskgrpo_cli.samplers.planned:random_order",
         "emerge": "maskgrpo_cli.samplers.planned:emerge",
         "maskgit": "maskgrpo_cli.samplers.maskgit:maskgit",
-        "edit": "maskgrpo_cli.samplers.edit:edit",
     },
     "estimator": {
         "fading-out": "maskgrpo_cli.estimators.masks:fading_out",

@@ -433,3 +433,12 @@ def test_our_dumper_quotes_what_our_loader_would_not_read_as_text():
     text = yaml_file.write({"values": values, "numbers": [1e-4, 1, 1e20, 0.1]})
     assert yaml_file.parse(text, "x").tree == {"values": values, "numbers": [1e-4, 1, 1e20, 0.1]}
     assert yaml.safe_load(text)["numbers"] == [1e-4, 1, 1e20, 0.1]
+
+
+@pytest.mark.parametrize("name,right", [("linear", True), ("pow2", True), ("pow0.5", True), ("pow0", False),
+                                        ("pow0.0", False), ("pow", False), ("cosin", False)])  # fmt: skip
+def test_schedules_of_the_samplers(name, right):
+    if right:
+        assert config.load("math", {"sampler.schedule": name}).sampler.schedule == name
+    else:
+        assert "sampler.schedule" in mistake("math", {"sampler.schedule": name})

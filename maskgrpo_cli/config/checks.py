@@ -16,6 +16,7 @@ from maskgrpo_cli.config.schema import Config, LoraConfig, SamplerConfig
 
 Found = Iterator["tuple[str, object, str, str | None]"]  # key, value, what is allowed, nearest name
 OWN_PART = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+POWER = re.compile(r"pow(\d+(?:\.\d+)?)")
 BLOCKS = ("length", "block_length", "steps")
 ALWAYS_THE_SAME = ("low-confidence", "confidence-threshold")  # at temperature 0; the others draw an order
 PUBLISHED_TARGETS = {"o_proj": "attn_out", "gate_proj": "ff_proj", "down_proj": "ff_out"}
@@ -105,6 +106,15 @@ def _unknown(kind: str, name: str) -> str | None:
     if name in registry.names(kind) or OWN_PART.fullmatch(name):
         return None
     return f"unknown {kind}; known: {', '.join(registry.names(kind))}, or your own as module.path:attribute"
+
+
+@check("sampler.schedule")
+def _schedule(config: Config) -> Found:
+    name, named = config.sampler.schedule, ("linear", "cosine", "sigmoid")
+    power = POWER.fullmatch(name)
+    if name not in named and not (power and float(power[1]) > 0):
+        advice = f"one of {', '.join(named)}, or pow with an exponent above 0, such as pow2"
+        yield "sampler.schedule", name, advice, registry.nearest(name, named)
 
 
 # --- combinations -----------------------------------------------------------------------------------

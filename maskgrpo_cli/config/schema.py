@@ -88,14 +88,18 @@ class SamplerConfig(Section):
 
     name: Name = Field(
         "low-confidence",
-        description="low-confidence, confidence-threshold, random, emerge, or module.path:function.",
+        description="low-confidence, confidence-threshold, random, emerge, maskgit, or module.path:function.",
     )
     length: Count = Field(256, description="Completion length in tokens.")
     steps: Count = Field(128, description="Denoising steps over the whole completion.")
     block_length: Count = Field(16, description="Blocks are written left to right; must divide length.")
     temperature: NonNegative = Field(1.0, description="0 takes the most likely token.")
-    schedule: Literal["linear", "cosine"] = Field(
-        "linear", description="emerge: share k(t) still masked at time t."
+    schedule: Name = Field(
+        "linear",
+        description="emerge, maskgit: share k(t) still masked at time t; linear, cosine, sigmoid or powP (pow2).",
+    )
+    remask_temperature: NonNegative = Field(
+        1.0, description="maskgit: Gumbel noise in the choice of what is masked again, falling linearly to 0."
     )
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         0.9, description="confidence-threshold: every token with a greater probability is written at once."

@@ -12,8 +12,15 @@ from maskgrpo_cli.types import Problem, Task
 
 
 def find_task(settings: TaskConfig) -> Task:
-    """The task that a recipe names."""
-    return registry.resolve("task", settings.name)
+    """The task that a recipe names.
+
+    Raises:
+        UserError: it is unknown, or asks for pictures.
+    """
+    task = registry.resolve("task", settings.name)
+    if getattr(task, "modality", "text") != "text":
+        raise UserError(f"task '{settings.name}' is answered with pictures; grpo, sft and eval train and measure text")
+    return task
 
 
 def load_problems(

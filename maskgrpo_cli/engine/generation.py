@@ -16,7 +16,9 @@ from maskgrpo_cli.noise import Noise
 from maskgrpo_cli.types import Observe
 
 Progress = Callable[[int, int], None]
-OPTIONS = {"steps", "block_length", "temperature", "schedule", "threshold", "cache", "stop_at_end"}
+OPTIONS = {
+    "steps", "block_length", "temperature", "schedule", "remask_temperature", "threshold", "cache", "stop_at_end",
+}  # fmt: skip
 
 
 def sampler_options(settings: SamplerConfig) -> tuple[Callable, dict]:

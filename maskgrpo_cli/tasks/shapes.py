@@ -32,6 +32,7 @@ class ShapesTask:
 
     name: str
     rewards: Mapping[str, float]
+    modality: str = "image"  # what its answers are
 
     def load(
         self, data: str | None, split: str, *, columns: Mapping[str, str] | None = None,
