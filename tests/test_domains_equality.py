@@ -34,6 +34,8 @@ def started():
     ("\\begin{pmatrix} 1/5 \\\\ -18/5 \\end{pmatrix}", "\\begin{pmatrix} 0.2 \\\\ -3.6 \\end{pmatrix}"),
     ("\\left( 3, \\frac{\\pi}{2} \\right)", "(3,\\frac{\\pi}{2})"), ("8 \\pi", "$8\\pi$"), ("٣", "٣"), ("",
     ""),
+    ("18", "18\\text{ cm}^{2}"), ("18", "2^4 + 2\\text{ cubic feet}"),
+    ("70 \\text{ or } 80", "70\\text{or }80"), ("5\\sqrt2\\text{ cu. ft}", "5\\sqrt{2}"),
 ])
 def test_same(reference, candidate):
     assert same_answer(candidate, reference)
@@ -47,6 +49,10 @@ def test_same(reference, candidate):
     ("(1,2)", "(2,1)"), ("\\text{Evelyn}", "Carla"), ("\\text{(B)}", "(C)"), ("7\\pi", "21.99"), ("2k", "2"),
     ("[1,2]", "(1,2)"), ("2\\sqrt{5}", "2\\sqrt{6}"), ("\\text{even}", "e v e n"), ("\\text{east}",
     "s e a t"),
+    ("70 \\text{ or } 80", "70"), ("70 \\text{ or } 80", "70\\text{ or }90"),
+    ("18", "18\\text{ dollars and } 50 \\text{ cents}"), ("18", "18\\text{ hours }30"), ("5", "5\\text{ or more}"),
+    ("5", "5\\text{ feet 3 inches}"), ("5", "5\\text{ dozen}"), ("5", "5\\text{ squared}"),
+    ("x^2\\text{ yes}", "\\text{ no}"),
 ])
 def test_different(reference, candidate):
     assert not same_answer(candidate, reference)

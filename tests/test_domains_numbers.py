@@ -44,7 +44,7 @@ def test_read(text, value):
     "4210_{5}", "1/0", "1/2/3", "\\frac{1}{2}\\frac{1}{3}", "(1,2)", "18 + 2", "3 \\times 4", "1e5",
     "2**3", "٣",
     "²", "1$8", "2 dozen", "9" * 201, "18 = 18", "\\text{(B)}", "2 plus 3", "__import__('os')", "0x10",
-    "nan", "inf",
+    "nan", "inf", "5 squared", "4 factorial", "3 halves", "2 thirds", "5\\text{ thousandths}", "5 hundred thousand",
 ])
 def test_not_a_number(text):
     assert parse_number(text) is None

@@ -232,11 +232,24 @@ def test_our_reading_of_a_number(text, right):
     assert judge("gsm8k", text, 18.0).correct is right
 
 
+@pytest.mark.parametrize("answer, reference, right", [
+    ("5\\text{ cm}", "5", True), ("5\\sqrt{2}\\text{ sq. ft}", "5\\sqrt2", True), ("18\\text{ or }20", "18", False),
+    ("18\\text{ million}", "18", False), ("\\text{ no}", "\\text{ yes}", False),
+    ("(5,\\text{ }4)", "(5,\\text{ }3)", False), ("(5,\\text{ }3)", "(5,\\text{ } 3)", True),
+    ("18\\text{ m", "18", True),
+])
+def test_our_comparison_cuts_off_units_only(answer, reference, right):
+    """d1's normal form ends at `\\text{ `, whatever follows."""
+    assert judge("math500", f"\\boxed{{{answer}}}", reference).correct is right
+
+
 @pytest.mark.parametrize("text, right", [
     ("<answer>49 + 55 - 53</answer>", True), ("\\boxed{51 = 49 + 55 - 53}", True), ("\\boxed{49 + 55 - 53 = 52}", True),
     (f"<answer>\n49 + 55 - 53{EOT}", True), ("so 49 - 55 = 6, and 49 + 55 - 53 = 51", True), ("49 + 55 = 104", False),
     ("<answer>\\boxed{49 + 55 - 53</answer>", True), ("\\boxed{55 - 53 + 49 ** 1}", False), ("\\boxed{51 = 51}", False),
-    ("\\boxed{51}", False), ("\\boxed{104 - 53}", False), ("", False),
+    ("\\boxed{51}", False), ("\\boxed{104 - 53}", False), ("", False), ("49 + 55 - 53" + EOT, True), ("51", False),
+    ("<answer>see above</answer> \\boxed{49 + 55 - 53}", True), ("<answer>49</answer> \\boxed{49 + 55 - 53}", False),
+    ("\\boxed{49 + 55 - 53} <answer>?</answer>", True), ("<answer>see above</answer>", False),
 ])
 def test_our_reading_of_an_equation(text, right):
     assert judge("countdown", text, [[49, 55, 53], 51]).correct is right

@@ -29,18 +29,22 @@ def read_answer(completion: str) -> str | None:
 def read_attempts(completion: str) -> list[str]:
     """What evaluation takes for the answer: one expression or equation, or several where nothing is marked.
 
-    It is that of `read_answer`; else an `<answer>` that is never closed, up to the end of the turn; else every
-    `expression = ...` of the text. The first 50 of them are returned.
+    It is that of `read_answer` or, where that has no number in it, the last box; else an `<answer>` that is never
+    closed, up to the end of the turn; else every `expression = ...` of the text, of which the first 50 are returned;
+    else the text where it is an expression and nothing more.
     """
     for text in turns(completion):
         answer = read_answer(text)
+        if answer is not None and not re.search("[0-9]", answer):
+            answer = last_boxed(text) or answer
         if answer is None and "<answer>" in text:
             answer = text.rpartition("<answer>")[2].strip() or None
         if answer is not None:
             return [unboxed(answer)]
     text = turns(completion)[-1].replace("\\div", "/").replace("\\times", "*").replace("\\cdot", "*")
     chains = (chain for chain in _CHAIN.finditer(text) if _EQUALS.match(text, chain.end()))
-    return [chain.group().strip() for chain in islice(chains, MOST_ATTEMPTS)]
+    whole = [text.strip()] if _CHAIN.fullmatch(text.strip()) else []
+    return [chain.group().strip() for chain in islice(chains, MOST_ATTEMPTS)] or whole
 
 
 def expression_of(answer: str, target: int | float | str) -> str:

@@ -6,10 +6,11 @@ import re
 from fractions import Fraction
 
 from maskgrpo_cli.domains.latex import latex_equal
-from maskgrpo_cli.domains.numbers import parse_number
+from maskgrpo_cli.domains.numbers import changes_a_number, parse_number
 from maskgrpo_cli.domains.published import normal_form
 
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
+_UNIT = re.compile(r"(?!(?:and|or|to|hundred|thousand|million|billion|dozen)\b)[A-Za-z .,'/-]+\}?[\s.^{}0-9]*")
 _BASE = re.compile(r"\s*([0-9A-Za-z]+)_\{?([0-9]+)\}?\s*")
 
 
@@ -30,14 +31,35 @@ def same_answer(candidate: str, reference: str) -> bool:
         if found is not None:
             return _same_number(found, candidate, wanted, reference)
         is_latex = ("\\" in candidate or "^" in candidate) and "_" not in candidate
-        return is_latex and _means(candidate, reference)
+        return is_latex and not _says_more(candidate) and _means(candidate, reference)
     based = _BASE.fullmatch(reference)
     if based is not None:
         return _same_in_base(candidate, based[1], based[2])
     words = _words(reference)
     if words is not None:
         return _words(candidate) == words
-    return normal_form(candidate) == normal_form(reference) or _means(candidate, reference)
+    return normal_form(uncut(candidate)) == normal_form(uncut(reference)) or _means(candidate, reference)
+
+
+def uncut(answer: str) -> str:
+    """An answer in whose published normal form, which ends at the one `\\text{ `, nothing but a unit gets lost.
+
+    `5\\text{ cm}` may become 5, but `2\\text{ or }3` not 2, and `\\text{ no}` not nothing.
+    """
+    kept, cut, unit = answer.partition("\\text{ ")
+    return answer if not cut or (kept.strip() and _UNIT.fullmatch(unit)) else answer.replace("\\text{ ", "\\text{")
+
+
+def _says_more(candidate: str) -> bool:
+    """Whether the text in it is more than a unit, as in `5\\text{ or }6` and `5\\text{ ft } 6\\text{ in}`.
+
+    The comparison by meaning takes no notice of text.
+    """
+    for text in _TEXT.finditer(candidate):
+        before, behind = candidate[: text.start()], candidate[text.end() :].partition("^")[0]
+        if changes_a_number(text[1]) or (re.search("[0-9]", before) and re.search("[0-9]", behind)):
+            return True
+    return False
 
 
 def _same_number(found: Fraction, candidate: str, wanted: Fraction, reference: str) -> bool:

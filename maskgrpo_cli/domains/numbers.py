@@ -33,7 +33,9 @@ _UNIT = re.compile(
 )
 _NOT_A_UNIT = re.compile(
     r"\b(?:and|or|to|by|is|not|plus|minus|times|over|divided|point|equals?|half|dozens?"
-    r"|pi|sqrt|mod|sin|cos|tan|cot|log|ln|exp)\b",
+    r"|pi|sqrt|mod|sin|cos|tan|cot|log|ln|exp|factorial|halves|(?:third|fourth|fifth|sixth|seventh|eighth|ninth)s"
+    r"|(?:ten|hundred|thousand|million)ths|(?:hundred|thousand)\s+(?:thousand|million|billion))\b"
+    r"|^\s*(?:squared|cubed)\b",
     re.IGNORECASE,
 )
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
@@ -57,6 +59,11 @@ def parse_number(text: str) -> Fraction | None:
     if scale is None or value is None:
         return None
     return (-value if match["sign"] == "-" else value) * scale
+
+
+def changes_a_number(words: str) -> bool:
+    """Whether words behind a number may make another one of it: `dozen`, `or more`, `feet 3 inches`."""
+    return _NOT_A_UNIT.search(words) is not None or re.search("[0-9]", words) is not None
 
 
 def _plain(text: str) -> str:

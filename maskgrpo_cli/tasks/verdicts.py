@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from maskgrpo_cli.domains.countdown import expression_of, mistake, read_attempts
-from maskgrpo_cli.domains.equality import same_answer
+from maskgrpo_cli.domains.equality import same_answer, uncut
 from maskgrpo_cli.domains.published import is_equivalent_as_published
 from maskgrpo_cli.domains.statements import states_number
 from maskgrpo_cli.domains.sudoku import cells_right, read_any_grid
@@ -42,7 +42,8 @@ def math(completion: str, columns: Mapping[str, Any]) -> Verdict:
     if verdict.correct or reference is None:
         return verdict
     answer = turns(completion)[0].strip() if verdict.answer is None else verdict.answer
-    return Verdict(1.0, answer) if is_equivalent_as_published(answer[:LONGEST], str(reference)) else verdict
+    same = is_equivalent_as_published(uncut(answer[:LONGEST]), uncut(reference))
+    return Verdict(1.0, answer) if same else verdict
 
 
 def countdown(completion: str, columns: Mapping[str, Any]) -> Verdict:
