@@ -86,8 +86,9 @@ def alternate(rounds: int, **things: Callable[[], object]) -> dict[str, Timed]:
 
 
 def table(title: str, *headings: str) -> Table:
-    """An empty table."""
-    result = Table(title=title, title_justify="left", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    """An empty table below its title, which is printed at once."""
+    console.print(title, soft_wrap=True)
+    result = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     for number, heading in enumerate(headings):
         result.add_column(heading, justify="left" if number == 0 else "right", no_wrap=True)
     return result
