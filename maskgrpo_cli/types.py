@@ -57,6 +57,11 @@ class Verdict:
         """Whether the completion is entirely right."""
         return self.score >= 1.0
 
+    @property
+    def counts(self) -> bool:
+        """Whether anything of the completion is counted; not where there is nothing to compare it with."""
+        return self.parts is None or self.parts.of > 0
+
 
 Judge = Callable[[str, Mapping[str, Any]], Verdict]
 """`judge(completion, columns)`: the verdict by the task's columns."""

@@ -123,6 +123,13 @@ def test_other_layouts_and_our_own(score, file, tmp_path, row):
     assert "differences" not in done.stdout
 
 
+def test_an_empty_field_of_a_table_is_no_ground_truth(score, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("question,generation,ground_truth\nq,\\boxed{4},4\nq,\\boxed{4},\n")
+    done = score("gsm8k", path)
+    assert done.returncode == 0 and "(1/1)" in done.stdout and "1 of 2 rows have no ground truth" in done.stderr
+
+
 def test_columns_may_be_named(score, file):
     path = file({"frage": "q", "text": "\\boxed{4}", "truth": 4})
     done = score("gsm8k", path, "--set", "task.columns={question: frage, generation: text, ground_truth: truth}")
@@ -159,6 +166,12 @@ def test_a_missing_file_and_a_directory_that_holds_a_run(score, file):
     assert score("gsm8k", file(ROW)).returncode == 0
     done = score("gsm8k", file(ROW))
     assert done.returncode == 2 and "already holds a run" in done.stderr
+
+
+def test_judged_text_has_nothing_to_be_continued(score, typed, file, tmp_path):
+    assert score("gsm8k", file(ROW)).returncode == 0
+    done = typed("eval", "--resume", str(tmp_path / "run"))
+    assert done.returncode == 2 and "judged text made elsewhere, in one go" in done.stderr
 
 
 def test_an_unknown_protocol_is_said_before_a_model_is_looked_for(typed, tmp_path):

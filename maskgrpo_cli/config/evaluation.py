@@ -16,6 +16,7 @@ from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.errors import UserError
 
 BEGUN, GENERATIONS, RESULTS = "evaluation.json", "generations.jsonl", "results.json"
+DIFFERENCES = "differences.jsonl"  # between protocols, on text made elsewhere
 
 
 def load_benchmark(recipe: str, benchmark: str, overrides: Sequence[str | Override] = ()) -> Config:

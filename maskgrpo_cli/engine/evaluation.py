@@ -100,6 +100,8 @@ def finished(directory: Path) -> None:
     """Show the results of an evaluation that has nothing left to do."""
     try:
         results = json.loads((directory / RESULTS).read_text(encoding="utf-8"))
+        if "generations" in results:
+            raise UserError(f"--resume: {directory} judged text made elsewhere, in one go: nothing is left to be done")
         evaluation_results.show(results, directory)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{directory / RESULTS} is damaged ({error!r}); evaluate again in another directory") from error

@@ -71,7 +71,10 @@ def read(path: str) -> Side:
     folder = given.parent if given.name == RESULTS else given
     results = _results(path, folder)
     if "generations" in results:
-        raise UserError(f"{path} judged text made elsewhere, which does not say what was asked: it has no pairs")
+        raise UserError(
+            f"{path} judged text made elsewhere: it does not say what was asked and how, so that it has no pairs; "
+            "compare two evaluations of models"
+        )
     rows, judged = {}, {}
     try:
         for row in results["results"]:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from maskgrpo_cli.config.evaluation import BEGUN, GENERATIONS, RESULTS
-from maskgrpo_cli.engine.judging import Judged, as_row
+from maskgrpo_cli.engine.judging import Judged
 from maskgrpo_cli.engine.reporting.run_directory import to_json, write_whole
 from maskgrpo_cli.errors import RunFailed, UserError
 
@@ -115,7 +115,7 @@ def append(path: Path, batch: Sequence[Judged]) -> None:
 
 def lines(judged: Sequence[Judged]) -> str:
     """Results as JSON lines."""
-    return "".join(to_json(as_row(item)) + "\n" for item in judged)
+    return "".join(to_json(asdict(item)) + "\n" for item in judged)
 
 
 def read(path: Path) -> list[Judged]:

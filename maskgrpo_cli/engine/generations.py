@@ -12,15 +12,17 @@ from typing import Any
 
 from maskgrpo_cli import config as recipes
 from maskgrpo_cli import registry
+from maskgrpo_cli.config.evaluation import DIFFERENCES, GENERATIONS, RESULTS
 from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.engine import generations_report
-from maskgrpo_cli.engine.judging import Judged, as_row, check_protocol, judge, protocols, tally, verdict_on
+from maskgrpo_cli.engine.evaluation_files import lines
+from maskgrpo_cli.engine.judging import Judged, check_protocol, protocols, record, tally, verdict_on
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory, environment, to_json
 from maskgrpo_cli.errors import RunFailed, UserError
 from maskgrpo_cli.tasks.files import read_placed_rows
 from maskgrpo_cli.types import DEFAULT_PROTOCOL, Problem, Task, Verdict
 
-GENERATIONS, RESULTS, DIFFERENCES = "generations.jsonl", "results.json", "differences.jsonl"
+Verdicts = Mapping[str, Sequence[Verdict]]  # by protocol, in the order of the rows
 
 COLUMNS = {  # the layout's columns, and the other names that they are found under
     "question": ("prompt", "problem", "input"),
@@ -36,11 +38,6 @@ class Generation:
     where: str
     problem: Problem
     text: str
-
-    def uncounted(self, task: Task, protocol: str) -> bool:
-        """Whether the protocol counts nothing of it, for want of a ground truth."""
-        parts = verdict_on(task, self.text, self.problem, protocol).parts
-        return parts is not None and parts.of == 0
 
 
 @dataclass(frozen=True)
@@ -72,9 +69,10 @@ def run(config: Config, file: str) -> None:
     task, protocol = registry.resolve("task", config.task.name), config.evaluation.protocol
     check_protocol(task, protocol)
     rows = read(file, task, config.task.columns, config.task.limit)
-    judged = {name: judged_by(task, rows, name) for name in protocols(task)}
-    found = differences(task, rows)
-    uncounted = [row.where for row in rows if row.uncounted(task, protocol)]
+    verdicts = {name: [verdict_on(task, row.text, row.problem, name) for row in rows] for name in protocols(task)}
+    judged = {name: judged_by(task, rows, given) for name, given in verdicts.items()}
+    found = differences(task, rows, verdicts)
+    uncounted = [row.where for row, verdict in zip(rows, verdicts[protocol], strict=True) if not verdict.counts]
     results = {
         "benchmark": config.task.name,
         "generations": file,
@@ -139,7 +137,7 @@ def _row(task: Task, where: str, row: Mapping[str, Any], names: Mapping[str, str
     for column, value in (("question", question), ("generation", text)):
         if not isinstance(value, str):
             raise UserError(f"{where}: the column '{names[column]}' is {value!s:.40}, not a text")
-    if isinstance(truth, float) and not math.isfinite(truth):
+    if truth == "" or (isinstance(truth, float) and not math.isfinite(truth)):  # as CSV and pandas write nothing
         truth = None
     key = row.get("id")
     try:
@@ -152,19 +150,18 @@ def _row(task: Task, where: str, row: Mapping[str, Any], names: Mapping[str, str
     return Generation(where, problem, text)
 
 
-def judged_by(task: Task, rows: Sequence[Generation], protocol: str) -> list[Judged]:
-    """The verdicts of one protocol on every row."""
-    return judge(task, [row.problem for row in rows], [row.text for row in rows], protocol=protocol)
+def judged_by(task: Task, rows: Sequence[Generation], verdicts: Sequence[Verdict]) -> list[Judged]:
+    """The rows with the verdicts on them."""
+    return [record(task, row.problem, row.text, verdict) for row, verdict in zip(rows, verdicts, strict=True)]
 
 
-def differences(task: Task, rows: Sequence[Generation]) -> list[Difference]:
+def differences(task: Task, rows: Sequence[Generation], verdicts: Verdicts) -> list[Difference]:
     """The rows on which another protocol of the task does not agree with its own, in their order."""
-    others = [name for name in protocols(task) if name != DEFAULT_PROTOCOL]
     found = []
-    for row in rows:
-        own = verdict_on(task, row.text, row.problem, DEFAULT_PROTOCOL)
-        for name in others:
-            other = verdict_on(task, row.text, row.problem, name)
+    for place, row in enumerate(rows):
+        own = verdicts[DEFAULT_PROTOCOL][place]
+        for name, others in verdicts.items():
+            other = others[place]
             if _outcome(own) != _outcome(other):
                 reason = task.difference(row.text, row.problem, name, own, other)
                 found.append(Difference(row, {DEFAULT_PROTOCOL: own, name: other}, reason))
@@ -172,13 +169,13 @@ def differences(task: Task, rows: Sequence[Generation]) -> list[Difference]:
 
 
 def _outcome(verdict: Verdict) -> tuple[bool, float, bool]:
-    return verdict.correct, verdict.score, verdict.parts is not None and verdict.parts.of == 0
+    return verdict.correct, verdict.score, verdict.counts
 
 
 def write(directory: Path, results: Mapping, judged: Sequence[Judged], found: Sequence[Difference]) -> None:
     """The files of the result; raises RunFailed where the disk does not take them."""
     texts = {
-        GENERATIONS: "".join(to_json(as_row(item)) + "\n" for item in judged),
+        GENERATIONS: lines(judged),
         DIFFERENCES: "".join(to_json(item.as_row()) + "\n" for item in found),
         RESULTS: to_json(results, indent=2) + "\n",
     }

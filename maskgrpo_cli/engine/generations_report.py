@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from maskgrpo_cli.config.evaluation import DIFFERENCES
 from maskgrpo_cli.types import Verdict
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def show(results: Mapping, found: Sequence[Difference], uncounted: Sequence[str]
     for part in _table(results, found) if console.is_terminal else _lines(results, found):
         console.print(part, soft_wrap=isinstance(part, str), highlight=False, markup=False)
     if found:
-        console.print(f"all differences ({len(found)}): {directory / 'differences.jsonl'}", style="dim", soft_wrap=True,
+        console.print(f"all differences ({len(found)}): {directory / DIFFERENCES}", style="dim", soft_wrap=True,
                       highlight=False, markup=False)
     console.print(f"{results['seconds']:.1f} s, results in {directory}", style="dim", soft_wrap=True, highlight=False,
                   markup=False)
@@ -80,7 +81,7 @@ def _interval(seen: Mapping) -> str:
 
 
 def _outcome(verdict: Verdict) -> str:
-    if verdict.parts is not None and verdict.parts.of == 0:
+    if not verdict.counts:
         return "not counted"
     if verdict.correct or verdict.score == 0.0:
         return "right" if verdict.correct else "wrong"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maskgrpo_cli.engine.reporting.statistics import share_interval
@@ -68,25 +68,27 @@ def judge(
 ) -> list[Judged]:
     """The verdicts on completions, with their rewards where asked for."""
     totals = rewards(problems, completions).total.tolist() if rewards else [None] * len(problems)
-    results = []
-    for problem, completion, reward in zip(problems, completions, totals, strict=True):
-        verdict = verdict_on(task, completion, problem, protocol)
-        results.append(
-            Judged(
-                id=problem.id,
-                prompt=problem.prompt,
-                completion=completion,
-                reference=dict(problem.columns),
-                answer=verdict.answer,
-                score=verdict.score,
-                correct=verdict.correct,
-                reason=verdict.reason,
-                reward=reward,
-                style=task.style(completion),
-                parts=verdict.parts,
-            )
-        )
-    return results
+    return [
+        record(task, problem, completion, verdict_on(task, completion, problem, protocol), reward)
+        for problem, completion, reward in zip(problems, completions, totals, strict=True)
+    ]
+
+
+def record(task: Task, problem: Problem, completion: str, verdict: Verdict, reward: float | None = None) -> Judged:
+    """A completion of a problem with the verdict on it."""
+    return Judged(
+        id=problem.id,
+        prompt=problem.prompt,
+        completion=completion,
+        reference=dict(problem.columns),
+        answer=verdict.answer,
+        score=verdict.score,
+        correct=verdict.correct,
+        reason=verdict.reason,
+        reward=reward,
+        style=task.style(completion),
+        parts=verdict.parts,
+    )
 
 
 def tally(judged: Sequence[Judged]) -> dict:
@@ -128,8 +130,3 @@ def styles(seen: Sequence[tuple[str | None, bool]]) -> dict[str, dict[str, float
         hits = [correct for style, correct in seen if style == name]
         found[name] = {"share": len(hits) / len(seen), "accuracy": sum(hits) / len(hits)}
     return found
-
-
-def as_row(item: Judged) -> dict:
-    """A result as a line of generations.jsonl."""
-    return asdict(item)
