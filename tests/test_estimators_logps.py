@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from parity import (
     MASK,
     GivenNoise,
@@ -18,6 +19,7 @@ from parity import (
 from maskgrpo_cli.estimators.masks import coupled, d1, fading_out, scheduled_ratio, uniform
 from maskgrpo_cli.estimators.scoring import hide, score, scored_tokens
 from maskgrpo_cli.models.denoiser import Denoiser
+from maskgrpo_cli.models.head import token_log_probs
 from maskgrpo_cli.types import NoisyCopy
 
 CASES = {case["key"]: case for case in table("logps/t2t")}
@@ -134,6 +136,19 @@ def test_chunks_change_neither_scores_nor_gradients(chunk):
         return scores.log_probs.detach(), model.model.transformer["blocks"][0].q_proj.weight.grad
 
     torch.testing.assert_close(run(chunk), run(1024), atol=1e-4, rtol=1e-4)
+
+
+def test_the_entropy_is_exact_under_autocast():
+    """The logits come in bfloat16, as a linear layer's do; what is made of them is float32."""
+    draw = torch.Generator().manual_seed(0)
+    hidden, weight = torch.randn(2, 3, 16, generator=draw), 4 * torch.randn(50, 16, generator=draw)
+    targets = torch.randint(50, (2, 3), generator=draw)
+    logits = F.linear(hidden.bfloat16(), weight.bfloat16()).float().log_softmax(-1)
+    with torch.autocast("cpu", torch.bfloat16):
+        log_probs, entropy = token_log_probs(hidden, weight, targets, 4)
+    assert log_probs.dtype == entropy.dtype == torch.float32
+    torch.testing.assert_close(log_probs, logits.gather(-1, targets[..., None])[..., 0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(entropy, -(logits.exp() * logits).sum(-1), atol=1e-4, rtol=0)
 
 
 def test_fault_1_visible_tokens_have_no_gradient():

@@ -31,9 +31,10 @@ def token_log_probs(hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int)
         log-probabilities and entropies, both [B, M] float32; no gradient flows through the entropies.
     """
     device = hidden.device.type
-    if torch.is_autocast_enabled(device):  # as a linear layer would
+    if torch.is_autocast_enabled(device):  # as a linear layer would; all that follows the logits is float32
         hidden, weight = (x.to(torch.get_autocast_dtype(device)) for x in (hidden, weight))
-    log_probs, entropy = _TokenLogProbs.apply(hidden.flatten(0, 1), weight, targets.flatten(), chunk)
+    with torch.autocast(device, enabled=False):
+        log_probs, entropy = _TokenLogProbs.apply(hidden.flatten(0, 1), weight, targets.flatten(), chunk)
     return log_probs.view(targets.shape), entropy.view(targets.shape)
 
 
