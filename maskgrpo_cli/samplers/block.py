@@ -87,10 +87,11 @@ def confidence_threshold(
             rows = block.unfinished(step)
             if rows is None or len(rows):
                 columns = block.masked_columns(rows)
-                logits = exclude(recall(current, rows, current.start + block.first + columns), vocabulary.forbidden)
+                there = None if rows is None else rows.to(device)  # once: a cache indexes with it in every layer
+                logits = exclude(recall(current, there, current.start + block.first + columns), vocabulary.forbidden)
                 draws = None
                 if uniform is not None:
-                    samples = ending.active if rows is None else ending.active[rows.cpu()]
+                    samples = _of(ending.active, rows)
                     at_step = uniform[samples, number * block_steps + step, block.first : block.first + block_length]
                     draws = at_step.to(device).gather(1, columns)
                 tokens = draw_tokens(logits, temperature, draws)
@@ -122,9 +123,9 @@ class Block:
         self._quota = torch.tensor([counts(count, steps) for count in self._left.tolist()]).view(-1, steps)
 
     def unfinished(self, step: int) -> Tensor | None:
-        """The rows of which the step is to reveal something; None for all of them."""
+        """The rows of which the step is to reveal something, on the CPU; None for all of them."""
         busy = (self._left > 0) & (self._quota[:, step] > 0)
-        return None if len(busy) and bool(busy.all()) else busy.nonzero().squeeze(-1).to(self._tokens.device)
+        return None if len(busy) and bool(busy.all()) else busy.nonzero().squeeze(-1)
 
     def masked_columns(self, rows: Tensor | None) -> Tensor:
         """[R, M] the masked places of the block, in order; where a row has fewer than M, others follow."""
@@ -147,7 +148,7 @@ class Block:
         """
         exact = threshold >= 1  # no probability is above it
         masked, written = _of(self._masked, rows), _of(self._tokens, rows)
-        quota = _of(self._quota, None if rows is None else rows.cpu())[:, step]
+        quota = _of(self._quota, rows)[:, step]
         most = int(quota.max()) if exact else columns.shape[1]
         confidence, order = confidence.masked_fill(~masked.gather(1, columns), -torch.inf).sort(
             dim=-1, descending=True, stable=True
