@@ -8,9 +8,10 @@ import signal
 import pytest
 from conftest import Run, carry_on
 from test_runs_grpo import same
+from test_runs_resume import Stop
 
 from maskgrpo_cli.engine.resume import Resume
-from maskgrpo_cli.errors import RunFailed, UserError
+from maskgrpo_cli.errors import Interrupted, RunFailed, UserError
 
 SAVED = {"grpo.save_every": 1, "grpo.keep_checkpoints": 3, "grpo.steps": 4}
 
@@ -69,6 +70,20 @@ def test_a_damaged_checkpoint_does_not_count_as_kept(train, tiny_config):
     truncate(run.folder / "checkpoints" / "step-000004" / "optimizer.pt")
     longer = tiny_config(**{**SAVED, "grpo.keep_checkpoints": 2, "grpo.steps": 6})
     assert carry_on(longer, resume=Resume(force=True)).checkpoints()[-2:] == [5, 6]
+
+
+def test_a_later_checkpoint_with_altered_bytes_takes_no_good_one_s_place(train, tiny_config, monkeypatch):
+    """Its size is right, so that only a look at every byte tells: the last good one has to stay all the same."""
+    run = train(**SAVED)
+    flip(run.folder / "checkpoints" / "step-000004" / "optimizer.pt")
+    shutil.rmtree(run.folder / "checkpoints" / "step-000003")
+    one = tiny_config(**{**SAVED, "grpo.keep_checkpoints": 1})
+    with monkeypatch.context() as patch:
+        Stop(patch, "update", 2)
+        with pytest.raises(Interrupted):
+            carry_on(one)
+    assert run.checkpoints() == [3, 4]
+    assert "continuing after step 3" in carry_on(one).log() and run.checkpoints() == [4]
 
 
 def test_what_a_killed_process_left_is_cleared(train):

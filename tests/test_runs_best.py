@@ -136,14 +136,26 @@ def test_a_lost_best_is_told_and_the_last_weights_are_the_result(train, scripted
         follow(run.folder / "checkpoints" / "best")
 
 
-def test_another_metric_begins_anew(train):
+@pytest.mark.parametrize("change", [{"metric": "accuracy"}, {"metric": "accuracy", "limit": 3}, {"limit": 3}])
+def test_another_measure_begins_anew(train, change):
+    """A reward of four problems says nothing of one of three."""
     run = train(**CURVE, **{"evaluation.patience": 9})
-    other = run.config.evaluation.model_copy(update={"metric": "accuracy"})
+    other = run.config.evaluation.model_copy(update=change)
     grpo = run.config.grpo.model_copy(update={"steps": 7})
     config = run.config.model_copy(update={"evaluation": other, "grpo": grpo})
     again = carry_on(config, resume=Resume(force=True))
     assert json.loads((run.folder / "summary.json").read_text())["best"] == {
-        "metric": "accuracy", "step": 7, "value": again.rows()[-1]["eval/accuracy"], "waited": 0}
+        "metric": other.metric, "step": 7, "value": again.rows()[-1][f"eval/{other.metric}"], "waited": 0}
+
+
+def test_other_patience_keeps_the_best(train, scripted):
+    scripted([1, 3, 2, 3, 1, 0, 0])
+    run = train(**CURVE)
+    other = run.config.evaluation.model_copy(update={"patience": 9, "final_limit": 2})
+    grpo = run.config.grpo.model_copy(update={"steps": 7})
+    carry_on(run.config.model_copy(update={"evaluation": other, "grpo": grpo}), resume=Resume(force=True))
+    best = json.loads((run.folder / "summary.json").read_text())["best"]
+    assert (best["step"], best["value"], best["waited"]) == (2, 3, 5)
 
 
 @pytest.mark.parametrize("settings", [{"evaluation.patience": 2}, {"evaluation.keep": "best"}])

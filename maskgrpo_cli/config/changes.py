@@ -30,6 +30,9 @@ FIXED = {
 KEEP_ROLLOUT = (
     "evaluation.", "grpo.optimizer.", "grpo.steps", "grpo.evaluate_every", "grpo.micro_batch_size", "grpo.logit_chunk",
 )
+# With these an accuracy or reward of the curve cannot be compared with those before.
+MEASURE = ("seed", "task.", "sampler.", "evaluation.")
+KEEP_MEASURE = {"evaluation.every", "evaluation.patience", "evaluation.final_limit"}
 _OTHER = {"grpo": "sft", "sft": "grpo"}  # the section that a command does not read
 
 
@@ -50,6 +53,11 @@ class Change:
     def keeps_rollout(self) -> bool:
         """Whether a rollout that is in use can be used up."""
         return self.harmless or self.key.startswith(KEEP_ROLLOUT)
+
+    @property
+    def keeps_measure(self) -> bool:
+        """Whether evaluations can be compared with those before."""
+        return self.harmless or self.key in KEEP_MEASURE or not self.key.startswith(MEASURE)
 
     @property
     def impossible(self) -> str | None:

@@ -38,9 +38,8 @@ class Best:
         return {"metric": self.metric, "step": self.step, "value": self.value, "waited": self.waited}
 
     def load_state(self, state: Mapping) -> None:
-        """Take up what `state` gave, unless it is by another metric than is asked for now."""
-        if state["metric"] == self.metric:
-            self.step, self.value, self.waited = state["step"], state["value"], state["waited"]
+        """Take up what `state` gave."""
+        self.step, self.value, self.waited = state["step"], state["value"], state["waited"]
 
     def words(self) -> str:
         """Such as `step 48, accuracy 93.0 %`."""

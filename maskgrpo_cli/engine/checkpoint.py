@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shlex
 import shutil
 import zlib
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from maskgrpo_cli.config.runs import BEST, checkpoint_folders, folder_of
+from maskgrpo_cli.config.runs import BEST, checkpoint_folders, folder_of, step_of
 from maskgrpo_cli.engine.policy import Policy
 from maskgrpo_cli.engine.reporting.run_directory import write_whole
 from maskgrpo_cli.errors import RunFailed, UserError
@@ -41,7 +42,8 @@ def save(
 ) -> Path:
     """Write a checkpoint whole or not at all, note which is the best, and delete all but that and the newest `keep`.
 
-    A whole one of the same step stays as it is: nothing that decides the run differs.
+    A whole one of the same step stays as it is: nothing that decides the run differs. Later ones, which a run passed
+    over because they are damaged, take nobody's place.
 
     Args:
         state: plain values and tensors, for `method.pt`.
@@ -56,7 +58,7 @@ def save(
         _write(final, step, policy, optimizer, state, about)
     point(checkpoints, best)
     spared = {folder_of(checkpoints, best)} if best is not None else set()
-    for old in complete(checkpoints)[:-keep]:
+    for old in [folder for folder in complete(checkpoints) if step_of(folder) <= step][:-keep]:
         if old not in spared:
             shutil.rmtree(old, ignore_errors=True)
     return final
@@ -87,7 +89,7 @@ def _write(final: Path, step: int, policy: Policy, optimizer, state: dict, about
         shutil.rmtree(partial, ignore_errors=True)
         raise RunFailed(
             f"checkpoint {final} could not be saved: {error}; earlier ones are untouched\n"
-            f"  when there is room again, continue with --resume {final.parent.parent}"
+            f"  when there is room again, continue with --resume {shlex.quote(str(final.parent.parent))}"
         ) from error
 
 
@@ -169,6 +171,14 @@ def read_about(folder: Path) -> dict:
     return json.loads((folder / STATE).read_text())
 
 
+def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict) -> None:
+    """Put the running means back; weight decay, betas and eps stay those of the recipe as it is now."""
+    own = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        group.update(settings)
+
+
 def load(folder: Path, policy: Policy, optimizer: torch.optim.Optimizer) -> dict:
     """Put weights, optimiser and reference back; returns the `state` that was saved.
 
@@ -184,7 +194,7 @@ def load(folder: Path, policy: Policy, optimizer: torch.optim.Optimizer) -> dict
                 "  such a change cannot be taken up; start a new run, with --model for the weights to begin with"
             )
         policy.restore(folder)
-        optimizer.load_state_dict(torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True))
+        _restore_optimizer(optimizer, torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True))
         rest = torch.load(folder / "method.pt", map_location="cpu", weights_only=True)
         policy.restore_reference(rest["reference"])
         return rest["state"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from maskgrpo_cli.engine.comparison import Evaluations
 from maskgrpo_cli.engine.devices import gather_rows
 from maskgrpo_cli.engine.optimizer import learning_rate, make_optimizer
 from maskgrpo_cli.engine.policy import Policy
-from maskgrpo_cli.engine.resume import Start
+from maskgrpo_cli.engine.resume import Start, settle
 from maskgrpo_cli.engine.session import Session
 from maskgrpo_cli.errors import Interrupted, RunFailed
 
@@ -59,10 +60,13 @@ class Loop:
         if start.folder:
             state = checkpoint.load(start.folder, self.policy, self.optimizer)
             self.done, self.unreported = start.step, state["unreported"]
-            self.best.load_state(start.about["best"])
+            if not start.remeasure:
+                self.best.load_state(start.about["best"])
             self.clock.earlier = start.about["seconds"]
             session.randomness.take_up(state["random"])
             self.resumed = True
+        if session.run:
+            settle(session, self.command, start)
         method.load_state({} if start.redraw else state["method"], self.done)
         if session.run:
             session.run.rewind(self.done - (self.unreported is not None))
@@ -140,7 +144,7 @@ class Loop:
             return f"start anew with a lower learning rate (--set {key}), or with --dtype float32"
         return (
             f"go on from a checkpoint ({', '.join(folder.name for folder in saved)}) with a lower learning rate:\n"
-            f"  maskgrpo {self.command} --resume {saved[-1]} --set {key} --force"
+            f"  maskgrpo {self.command} --resume {shlex.quote(str(saved[-1]))} --set {key} --force"
         )
 
     def _clip(self) -> float:

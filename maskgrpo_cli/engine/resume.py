@@ -33,6 +33,8 @@ class Start:
     folder: Path | None
     about: dict  # its state.json
     redraw: bool  # whether the recipe has changed in a way that a rollout in use cannot be used up
+    remeasure: bool  # whether evaluations are others now, so that the best so far is none
+    branches: bool  # whether the run goes another way from here: what came after is to be set aside
 
     @property
     def step(self) -> int:
@@ -41,7 +43,7 @@ class Start:
 
 
 def take_up(session: Session, command: str, resume: Resume) -> Start:
-    """Choose the checkpoint, compare the recipes, and put the run's directory as it was then.
+    """Choose the checkpoint and compare the recipes; nothing is written before all is loaded: see `settle`.
 
     The main process decides for all: a checkpoint is read whole to be checked.
 
@@ -54,7 +56,7 @@ def take_up(session: Session, command: str, resume: Resume) -> Start:
             start = _choose(session, command, resume)
         except UserError as mistake:
             error = mistake
-    start, error = next(iter(gather_rows(session.accelerator, [(start, error)])))
+    start, error = gather_rows(session.accelerator, [(start, error)])[0]
     if error:
         raise error
     return start
@@ -66,17 +68,37 @@ def _choose(session: Session, command: str, resume: Resume) -> Start:
     about = checkpoint.read_about(folder) if folder else {}
     if about.get("command", command) != command:
         raise UserError(f"{folder} belongs to a run of maskgrpo {about['command']}, not {command}")
-    step, noted = about.get("step", 0), note(run.path)
-    then = about.get("recipe") or noted.get("recipe")
-    found = changes(then, config, command) if then else []
+    _, found = _changed(run, about, config, command)
     telling = [change for change in found if not change.harmless]
-    _check(telling, folder or run.path, resume.force or _accepted(noted, step, config, command))
-    if resume.checkpoint or telling:
-        _set_aside(run, step, reporter.say)
+    forced = resume.force or _accepted(note(run.path), about.get("step", 0), config, command)
+    _check(telling, folder or run.path, forced)
+    return Start(
+        folder,
+        about,
+        redraw=any(not change.keeps_rollout for change in telling),
+        remeasure=any(not change.keeps_measure for change in telling),
+        branches=bool(resume.checkpoint or telling),
+    )
+
+
+def settle(session: Session, command: str, start: Start) -> None:
+    """Put the run's directory as it was at `start`, and write down a recipe that has changed since.
+
+    Called by the main process when everything is loaded: a continuation that fails before leaves the run as it was.
+    """
+    run, reporter = session.run, session.reporter
+    then, found = _changed(run, start.about, session.config, command)
+    if start.branches:
+        _set_aside(run, start.step, reporter.say)
     if found:
-        _write_down(run, config, step, then, found, noted)
+        _write_down(run, session.config, start.step, then, found)
         reporter.say("the recipe changed here:\n" + table(found))
-    return Start(folder, about, any(not change.keeps_rollout for change in telling))
+
+
+def _changed(run: RunDirectory, about: dict, config: Config, command: str) -> tuple[dict, list[Change]]:
+    """The recipe as it was at a checkpoint, or at the beginning of the run, and what differs now."""
+    then = about.get("recipe") or note(run.path).get("recipe") or {}
+    return then, changes(then, config, command) if then else []
 
 
 def _folder(run: RunDirectory, resume: Resume, warn) -> Path | None:
@@ -123,7 +145,7 @@ def _set_aside(run: RunDirectory, step: int, say) -> None:
         say(f"what came after step {step} lies in {aside} now; delete it when you do not need it")
 
 
-def _write_down(run: RunDirectory, config: Config, step: int, then: dict, found: list[Change], noted: dict) -> None:
+def _write_down(run: RunDirectory, config: Config, step: int, then: dict, found: list[Change]) -> None:
     """config.yaml says what is run from now on; the recipe before a change that tells stays beside it."""
     path = run.path / "config.yaml"
     if any(not change.harmless for change in found):
