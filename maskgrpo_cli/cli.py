@@ -5,6 +5,7 @@ Only typer is imported at the top, so that `--help` and completion answer at onc
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -268,10 +269,11 @@ def main() -> None:
 
 
 def _say(kind: str, message: object) -> None:
-    """A message on stderr, its first words red in a terminal."""
+    """A message on stderr, its first words red in a terminal; the exit code stands where nobody reads it."""
     colour = None if "NO_COLOR" in os.environ else "red"
-    typer.secho(kind, fg=colour, bold=colour is not None, err=True, nl=False)
-    typer.echo(message, err=True)
+    with contextlib.suppress(BrokenPipeError):
+        typer.secho(kind, fg=colour, bold=colour is not None, err=True, nl=False)
+        typer.echo(message, err=True)
 
 
 def _flush() -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import TINY, Run
 from test_runs_grpo import same
 
@@ -115,6 +116,30 @@ def test_ctrl_c_ends_with_130(maskgrpo, settings, monkeypatch, tmp_path):
     assert len(Run(tmp_path / "first", None).rows()) == 4
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize(("number", "code"), [(None, 0), (signal.SIGINT, 130)])
+def test_a_run_outlives_those_who_listen(begin, settings, tmp_path, number, code):
+    """`maskgrpo grpo | tee log`, Ctrl-C: the terminal ends tee as well, and what is said next has nowhere to go."""
+    process = begin("grpo", "--output-dir", "first", *settings(STEPS))
+    until(process, "step ")
+    process.stdout.close()
+    if number:
+        process.send_signal(number)
+    errors = process.stderr.read()
+    assert process.wait(timeout=120) == code, errors
+    run = Run(tmp_path / "first", None)
+    assert "Traceback" not in errors and run.checkpoints() == [len(run.rows())]
+    assert ("the run is saved in" in errors) is bool(number) and (len(run.rows()) == 24) is not bool(number)
+
+
+@pytest.mark.parametrize("flag", ["FSDP", "DEEPSPEED", "MEGATRON_LM"])
+def test_a_launch_that_would_split_the_model_is_refused(maskgrpo, settings, monkeypatch, tmp_path, flag):
+    monkeypatch.setenv(f"ACCELERATE_USE_{flag}", "true")
+    status, errors = maskgrpo("grpo", "--output-dir", "first", *settings(STEPS))
+    assert status == 2 and f"ACCELERATE_USE_{flag}=true" in errors and "every process holds all of it" in errors
+    assert not (tmp_path / "first").exists()
+
+
 def test_a_failed_run_is_one_message_and_exit_code_1(maskgrpo, settings, tmp_path):
     broken = settings({"grpo.optimizer.lr": 1e30, "grpo.optimizer.grad_clip": 0.0, "grpo.save_every": 1})
     status, errors = maskgrpo("grpo", "--output-dir", "first", *broken)
@@ -122,6 +147,18 @@ def test_a_failed_run_is_one_message_and_exit_code_1(maskgrpo, settings, tmp_pat
     assert "error: step 2: loss nan" in errors and "weights were not changed" in errors
     run = Run(tmp_path / "first", None)
     assert run.checkpoints() == [1] and len(run.rows()) == 1 and not (run.folder / "model").exists()
+
+
+def test_a_device_without_memory_left_is_one_message(maskgrpo, settings, monkeypatch):
+    from maskgrpo_cli.engine.grpo import Grpo
+
+    def update(self, rollout, index):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore.")
+
+    monkeypatch.setattr(Grpo, "update", update)
+    status, errors = maskgrpo("grpo", *settings(STEPS))
+    assert status == 1 and "error: the device has no memory left: CUDA out of memory. Tried to allocate" in errors
+    assert "smaller: grpo.micro_batch_size" in errors and "Traceback" not in errors
 
 
 def test_rewards_that_all_fail_end_with_1(maskgrpo, settings):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import TORCH_DISTRIBUTED_OPERATION_TYPES
+from accelerate.utils import TORCH_DISTRIBUTED_OPERATION_TYPES, parse_flag_from_env
 from transformers.utils import logging
 
 from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.errors import UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+SHARDING = {"FSDP": "ACCELERATE_USE_FSDP", "DeepSpeed": "ACCELERATE_USE_DEEPSPEED",
+            "Megatron-LM": "ACCELERATE_USE_MEGATRON_LM"}  # fmt: skip
 
 
 def check_device(device: str) -> None:
@@ -20,13 +22,29 @@ def check_device(device: str) -> None:
         raise UserError(f"device '{device}' is not available here; write --device cpu, or auto to take what there is")
 
 
+def check_launch() -> None:
+    """Raises UserError where accelerate is told to split the model: samplers and checkpoints need it whole.
+
+    With a sharded model every pass is a collective call, but processes take as many passes as their answers need,
+    and only the main one saves.
+    """
+    for name, flag in SHARDING.items():
+        if parse_flag_from_env(flag):
+            raise UserError(
+                f"{flag}=true: {name} splits the model, but here every process holds all of it\n"
+                f"  answer no to {name} in accelerate config, or launch with --multi_gpu; what saves memory is "
+                "model.lora and model.gradient_checkpointing"
+            )
+
+
 def make_accelerator(config: Config, directory: str | None = None) -> Accelerator:
     """The accelerator of a run: device, bfloat16 autocast, processes and tracker.
 
     Raises:
-        UserError: the device is missing, or the tracker is not installed.
+        UserError: the device is missing, the model would be split, or the tracker is not installed.
     """
     check_device(config.device)
+    check_launch()
     logging.disable_progress_bar()  # the run has bars of its own
     try:
         return Accelerator(

@@ -115,11 +115,9 @@ class Grpo:
         return [row for row in everything if rollout.advantages[row] != 0]
 
     def _micro_batches(self, rows: list[int]) -> list[list[int]]:
-        """Rows in micro-batches; every process has as many as the others (empty ones last), and at least one."""
+        """Rows in micro-batches; processes may have different numbers of them."""
         size = self.settings.micro_batch_size
-        count = max(1, -(-len(rows) // size))
-        count = max(gather_rows(self.session.accelerator, [count]))
-        return [rows[start * size : (start + 1) * size] or [0] for start in range(count)]
+        return [rows[start : start + size] for start in range(0, len(rows), size)]
 
     def update(self, rollout: Rollout, update: int) -> dict[str, float]:
         """Backward passes of one optimiser step, averaged over the masked tokens (or sequences) of all processes."""
@@ -131,15 +129,18 @@ class Grpo:
         counts = torch.stack([self.objective.weights(scored).sum(), scored.sum().float(), valid.sum().float()])
         weight, tokens, length = total(accelerator, counts).tolist()
         batches = self._micro_batches(rows)
+        # gradients are exchanged in the last round: every process takes as many as the others, and at least one
+        rounds = max(gather_rows(accelerator, [max(1, len(batches))]))
         sums = torch.zeros(6, device=accelerator.device)  # loss, KL, clipped, cut, entropy, tokens seen
         progress = self.session.progress("update")
         self.policy.model.train(self.dropout)
-        for number, batch in enumerate(batches):
-            last = number == len(batches) - 1
-            real = number * self.settings.micro_batch_size < len(rows)
+        for number in range(rounds):
+            real = number < len(batches)
+            batch = batches[number] if real else [0]
+            last = number == rounds - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(self.policy.model):
                 sums += self._backward(rollout, update, batch, max(weight, 1.0), real)
-            progress(number + 1, len(batches))
+            progress(number + 1, rounds)
         self.policy.model.eval()
         loss, kl, clipped, cut, entropy, seen = total(accelerator, sums).tolist()
         seen = max(seen, 1.0)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
@@ -48,7 +49,7 @@ def train(
         make_method: what it is trained for.
         resume: continue the run that lies in `output_dir`.
     """
-    with open_session(config, recipe, command, resume) as session:
+    with enough_memory(command), open_session(config, recipe, command, resume) as session:
         loop, method, evaluations = set_up(session, command, make_policy, make_method, resume)
         try:
             from_nothing = command == "sft" and config.sft.from_scratch is not None
@@ -80,6 +81,20 @@ def train(
             session.run.log(plain(summary))
     if session.run:
         show(summary)
+
+
+@contextlib.contextmanager
+def enough_memory(command: str):
+    """Raises RunFailed, with what makes a run smaller, where a device has no memory left."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise RunFailed(
+            f"the device has no memory left: {reason}\n"
+            f"  smaller: {command}.micro_batch_size, {command}.logit_chunk, sampler.batch_size, evaluation.batch_size; "
+            "or model.gradient_checkpointing=true, model.lora.rank=16, --dtype bfloat16"
+        ) from error
 
 
 @contextlib.contextmanager

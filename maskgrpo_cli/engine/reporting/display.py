@@ -23,9 +23,6 @@ class Reporter(Protocol):
     def step(self, row: dict[str, Any]) -> None:
         """Take the metrics of one optimiser step, show them and write them to `metrics.jsonl`."""
 
-    def evaluation(self, accuracy: float) -> None:
-        """Add a point to the accuracy curve that belongs to no step, such as the base model's."""
-
     def completion(self, prompt: str, completion: str, reward: float) -> None:
         """Show a sample completion with its reward."""
 
@@ -86,10 +83,6 @@ class Recorder:
         if due or progress.clock() - self._spoken >= LINE_EVERY:
             self._release()
 
-    def evaluation(self, accuracy: float) -> None:
-        """Add a point to the accuracy curve."""
-        self.progress.accuracies.append(float(accuracy))
-
     def completion(self, prompt: str, completion: str, reward: float) -> None:
         """Remember the sample."""
         self.progress.sample = (prompt, completion, reward)
@@ -146,8 +139,13 @@ class PlainLines(Recorder):
             return
         stream = stream or self.stream
         encoding = getattr(stream, "encoding", None) or "utf-8"
-        stream.write(printable(text).encode(encoding, "replace").decode(encoding) + "\n")
-        stream.flush()
+        try:
+            stream.write(printable(text).encode(encoding, "replace").decode(encoding) + "\n")
+            stream.flush()
+        except BrokenPipeError:
+            # Nobody reads any more: `| head`, or the Ctrl-C that this run is to obey has ended `| tee` first. The log
+            # has everything; what else is written there goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
     def __enter__(self) -> PlainLines:
         return self

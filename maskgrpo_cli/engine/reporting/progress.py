@@ -48,7 +48,7 @@ class Progress:
         self.row: dict[str, Any] = {}
         self.phase: tuple[str, int, int] | None = None
         self.curves = {"reward": Curve(), "loss": Curve(), "accuracy": Curve()}
-        self.accuracies: list[float] = []  # as measured, the base model's first where it was
+        self.accuracies: list[float] = []  # as measured
         self.sample: tuple[str, str, float] | None = None
         self._marks = deque([(self.started, None)], maxlen=WINDOW + 1)
 

@@ -24,7 +24,7 @@ PACKAGES = ("maskgrpo", "torch", "transformers", "accelerate", "peft")
 
 
 class RunDirectory:
-    """Writes the files of one run below `path`; every write is on disk when the call returns.
+    """Writes the files of one run below `path`; when a call returns, a killed process loses nothing of it.
 
     `config.yaml`, `run.json`, `metrics.jsonl` (one object per optimiser step), `completions.jsonl`, `log.txt`,
     `summary.json`, `checkpoints/`. Without `create` it appends to a run that is there already.
