@@ -130,6 +130,7 @@ def sample(
     from maskgrpo_cli.config import load
 
     config = load(recipe or _fitting_recipe(model), options.overrides("sample", ctx.params), "sample")
+    _check_threshold(threshold, config.sampler.name)
     prompts = [_read_prompt(text) for text in prompt]
     from maskgrpo_cli.engine.sampling import run
 
@@ -198,6 +199,7 @@ def evaluate(
     else:
         changed = options.overrides("eval", ctx.params)
         config = evaluation.load_benchmark(recipe or _fitting_recipe(model), benchmark, changed)
+        _check_threshold(threshold, config.sampler.name)
         config = with_run_directory(config, f"eval-{benchmark.rpartition(':')[2]}")
     if generations is not None:
         _nothing_but(ctx, "--generations", "generations", "benchmark", "protocol", "limit", "output_dir", "set_")
@@ -223,6 +225,15 @@ def _nothing_but(ctx: typer.Context, option: str, *allowed: str) -> None:
             "--generations": "judges text that is there already",
         }
         raise UserError(f"{option} {why[option]}; leave out {', '.join(others)}")
+
+
+def _check_threshold(threshold: float | None, sampler: str) -> None:
+    """Raises UserError where a threshold was given that the sampler would not read."""
+    if threshold is not None and sampler != "confidence-threshold" and ":" not in sampler:
+        raise UserError(
+            f"--threshold {threshold:g}: the sampler '{sampler}' has none; add --sampler confidence-threshold, or "
+            "leave it out"
+        )
 
 
 app.command("lm-eval", context_settings=PASS_ON)(lm_eval)

@@ -177,3 +177,12 @@ def test_judged_text_has_nothing_to_be_continued(score, typed, file, tmp_path):
 def test_an_unknown_protocol_is_said_before_a_model_is_looked_for(typed, tmp_path):
     done = typed("eval", "arithmetic", "--protocol", "d1", "--model", "nowhere", "--output-dir", str(tmp_path / "run"))
     assert done.returncode == 2 and "not judged by 'd1'" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["eval", "arithmetic"], ["sample", "--prompt", "What is 3 + 4?"]])
+def test_a_threshold_that_the_sampler_would_not_read(typed, words):
+    done = typed(*words, "--threshold", "0.9", "--model", "nowhere")
+    assert done.returncode == 2 and "--threshold 0.9: the sampler '" in done.stderr
+    assert "has none; add --sampler confidence-threshold" in done.stderr
+    done = typed(*words, "--threshold", "0.9", "--sampler", "confidence-threshold", "--model", "nowhere")
+    assert done.returncode == 2 and "model 'nowhere'" in done.stderr

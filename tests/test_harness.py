@@ -285,6 +285,15 @@ def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch):
         run([], None)
 
 
+def test_data_that_cannot_be_reached_are_a_message(monkeypatch):
+    def unreachable():
+        raise ConnectionError("Couldn't reach 'somebody/something' on the Hub")
+
+    monkeypatch.setattr("lm_eval.__main__.cli_evaluate", unreachable)
+    with pytest.raises(UserError, match="lm-eval: Couldn't reach 'somebody/something'"):
+        run(["--tasks", "wikitext"], None)
+
+
 def test_help_is_ours_and_has_examples():
     shown = CliRunner().invoke(app, ["lm-eval", "--help"]).output
     assert "maskgrpo lm-eval --tasks gsm8k_maskgrpo --data" in shown and "maskgrpo[lm-eval]" in shown

@@ -32,7 +32,8 @@ def run(arguments: Sequence[str], data: str | None) -> None:
     try:
         cli_evaluate()
     except (ValueError, KeyError, OSError) as error:
-        if not _raised_by_harness(error.__traceback__):
+        no_network = isinstance(error, ConnectionError)  # a task's data are not to be had
+        if not no_network and not _raised_by_harness(error.__traceback__):
             raise
         raise UserError(f"lm-eval: {error}") from error
     finally:
