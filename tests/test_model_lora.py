@@ -1,6 +1,7 @@
 """LoRA: what it touches, what it saves, and the references behind it."""
 
 import json
+import warnings
 
 import pytest
 import torch
@@ -144,6 +145,12 @@ def test_making_a_reference_leaves_the_global_random_state_alone():
     before = torch.random.get_rng_state()
     copy_policy_to_reference(llada)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_an_adapter_is_made_without_a_word():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        add_lora(fresh_model(), rank=2, alpha=4.0, dropout=0.0, targets=["q_proj"])
 
 
 def test_gradient_checkpointing_reaches_the_adapter():

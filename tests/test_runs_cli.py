@@ -149,6 +149,13 @@ def test_a_failed_run_is_one_message_and_exit_code_1(maskgrpo, settings, tmp_pat
     assert run.checkpoints() == [1] and len(run.rows()) == 1 and not (run.folder / "model").exists()
 
 
+def test_a_tracker_that_is_not_installed_is_said_before_anything_runs(maskgrpo, settings, monkeypatch, tmp_path):
+    monkeypatch.setattr("maskgrpo_cli.engine.devices.is_wandb_available", lambda: False)
+    status, errors = maskgrpo("grpo", "--output-dir", "first", "--tracker", "wandb", *settings(STEPS))
+    assert (status, errors) == (2, "error: tracker 'wandb' is not installed; write: pip install 'maskgrpo[wandb]'\n")
+    assert not (tmp_path / "first").exists()
+
+
 def test_a_device_without_memory_left_is_one_message(maskgrpo, settings, monkeypatch):
     from maskgrpo_cli.engine.grpo import Grpo
 

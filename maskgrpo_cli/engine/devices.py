@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import TORCH_DISTRIBUTED_OPERATION_TYPES, parse_flag_from_env
+from accelerate.utils import (
+    TORCH_DISTRIBUTED_OPERATION_TYPES,
+    is_tensorboard_available,
+    is_wandb_available,
+    parse_flag_from_env,
+)
 from transformers.utils import logging
 
 from maskgrpo_cli.config.schema import Config
@@ -37,6 +42,13 @@ def check_launch() -> None:
             )
 
 
+def check_tracker(tracker: str | None) -> None:
+    """Raises UserError where a tracker is not installed; accelerate would warn, and go on without it."""
+    installed = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
+    if tracker and not installed[tracker]():
+        raise UserError(f"tracker '{tracker}' is not installed; write: pip install 'maskgrpo[{tracker}]'")
+
+
 def make_accelerator(config: Config, directory: str | None = None) -> Accelerator:
     """The accelerator of a run: device, bfloat16 autocast, processes and tracker.
 
@@ -45,21 +57,15 @@ def make_accelerator(config: Config, directory: str | None = None) -> Accelerato
     """
     check_device(config.device)
     check_launch()
+    check_tracker(config.tracker)
     logging.disable_progress_bar()  # the run has bars of its own
-    try:
-        return Accelerator(
-            cpu=config.device == "cpu",
-            mixed_precision="bf16" if config.dtype == "bfloat16" else "no",
-            log_with=config.tracker,
-            project_dir=directory,
-            step_scheduler_with_optimizer=False,
-        )
-    except (ImportError, ValueError) as error:
-        if config.tracker:
-            raise UserError(
-                f"tracker '{config.tracker}' cannot be used: {error}\n  pip install 'maskgrpo[{config.tracker}]'"
-            ) from error
-        raise
+    return Accelerator(
+        cpu=config.device == "cpu",
+        mixed_precision="bf16" if config.dtype == "bfloat16" else "no",
+        log_with=config.tracker,
+        project_dir=directory,
+        step_scheduler_with_optimizer=False,
+    )
 
 
 def total(accelerator: Accelerator, values: torch.Tensor) -> torch.Tensor:

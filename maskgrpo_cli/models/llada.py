@@ -191,7 +191,7 @@ class LLaDAModelLM(PreTrainedModel):
         with torch.no_grad():
             head.copy_(embedding * width**-0.5)
 
-    # transformers' own pair passes different arguments from one version to the next
+    # transformers' own three pass different arguments, or warn, from one version to the next
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None) -> None:
         """Keep only the streams between blocks for the backward pass; the argument has no use here."""
         self.model.gradient_checkpointing = True
@@ -199,6 +199,11 @@ class LLaDAModelLM(PreTrainedModel):
     def gradient_checkpointing_disable(self) -> None:
         """Keep every activation."""
         self.model.gradient_checkpointing = False
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether only the streams between blocks are kept; peft asks."""
+        return self.model.gradient_checkpointing
 
     def get_input_embeddings(self) -> nn.Module:
         """The embedding."""
