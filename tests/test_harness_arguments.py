@@ -30,7 +30,7 @@ def test_every_argument_is_read():
         "recipe": "math-llada-8b", "mc_num": 7, "model": "runs/a", "adapter": "runs/a/adapter", "revision": "main",
         "seed": 4, "device": "cpu", "dtype": "float32", "offline": True, "sampler": "emerge", "temperature": 0.5,
         "length": 64, "steps": 32, "block_length": 8, "schedule": "cosine", "threshold": 0.8, "cache": "prefix",
-        "guidance": 1.5, "stop_at_end": False, "batch_size": 3,
+        "remask_temperature": 0.5, "guidance": 1.5, "stop_at_end": False, "batch_size": 3,
     }  # fmt: skip
     assert set(given) == set(KNOWN)
     found = read_model_args(given)
@@ -38,8 +38,8 @@ def test_every_argument_is_read():
     assert found.mc_num == 7 and config.device == "cpu" and config.dtype == "float32" and config.offline
     assert (config.model.path, config.model.adapter, config.model.revision) == ("runs/a", "runs/a/adapter", "main")
     assert config.seed == 4 and config.sampler.length == 256  # the recipe's own, which evaluations lay theirs over
-    for key in ("temperature", "length", "steps", "block_length", "schedule", "threshold", "cache", "guidance",
-                "stop_at_end", "batch_size"):
+    for key in ("temperature", "length", "steps", "block_length", "schedule", "threshold", "cache",
+                "remask_temperature", "guidance", "stop_at_end", "batch_size"):
         assert getattr(sampler, key) == given[key]
     assert sampler.name == "emerge"
 

@@ -60,7 +60,7 @@ def test_worked_targets(tmp_path):
     ("math500", "\\boxed{\\dfrac{x}2}", 1.0, "\\dfrac{x}2"), ("math500", "\\boxed{x}", 0.0, "x"),
     ("countdown", "<answer>1+2*3</answer>", 1.0, "1+2*3"), ("countdown", "<answer>1+2+3</answer>", 0.0,
     "1+2+3"),
-    ("countdown", "1+2*3", 0.0, None), ("countdown", "<answer>9**9**9</answer>", 0.0, "9**9**9"),
+    ("countdown", "1+2*3", 1.0, "1+2*3"), ("countdown", "<answer>9**9**9</answer>", 0.0, "9**9**9"),
     ("sudoku", f"<answer>{SUDOKU['solution']}</answer>", 1.0, SUDOKU["solution"]), ("sudoku", "", 0.0, None),
     ("sudoku", f"<answer>{SUDOKU['puzzle']}</answer>", 0.0, SUDOKU["puzzle"]),
 ])
