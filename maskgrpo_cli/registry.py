@@ -29,6 +29,8 @@ TABLES: dict[str, dict[str, str]] = {
         "countdown": "maskgrpo_cli.rewards.countdown:countdown",
         "sudoku": "maskgrpo_cli.rewards.sudoku:sudoku",
         "shapes": "maskgrpo_cli.rewards.shapes:shapes",
+        "clip": "maskgrpo_cli.rewards.clip:ClipScore",
+        "hpsv2": "maskgrpo_cli.rewards.hpsv2:HPSv2",
     },
     "sampler": {
         "low-confidence": "maskgrpo_cli.samplers.block:low_confidence",
@@ -63,6 +65,17 @@ TABLES: dict[str, dict[str, str]] = {
         "mmada": "maskgrpo_cli.models.mmada:MMadaModelLM",
     },
 }
+
+REWARD_SETTINGS: dict[str, tuple[str, ...]] = {
+    "clip": ("model", "pretrained", "weights", "batch_size", "dtype"),
+    "hpsv2": ("version", "weights", "model", "batch_size", "dtype"),
+}
+"""The settings of the registered rewards that have some: their constructors' arguments, known without an import."""
+
+
+def settings(name: str) -> tuple[str, ...] | None:
+    """The settings of a registered reward; None for a user's own, which only its class can tell."""
+    return REWARD_SETTINGS.get(name, ()) if name in TABLES["reward"] else None
 
 
 def names(kind: str) -> list[str]:

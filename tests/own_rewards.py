@@ -71,3 +71,49 @@ def drawn(completions, **columns):
 
     return [value + 0.1 * (random.random() + np.random.rand() + torch.rand(1).item())
             for value in letters(None, completions)]
+
+
+class Scaled:
+    """Vowels times a factor; with a setting that must be given, one that need not, and what a run fills in."""
+
+    def __init__(self, factor, shift=0.0, *, device, offline):
+        if not factor:
+            from maskgrpo_cli.errors import UserError
+
+            raise UserError("factor = 0: write another number")
+        self.factor, self.shift, self.device, self.offline = factor, shift, device, offline
+
+    def __call__(self, prompts, completions, **columns):
+        """Vowels times the factor."""
+        return [self.factor * value + self.shift for value in letters(prompts, completions)]
+
+
+class Free:
+    """Takes any settings."""
+
+    def __init__(self, **given):
+        self.given = given
+
+    def __call__(self, prompts, completions, **columns):
+        """Nothing."""
+        return [None] * len(completions)
+
+
+class Bare:
+    """Takes no settings."""
+
+    def __call__(self, prompts, completions, **columns):
+        """The length."""
+        return [float(len(text)) for text in completions]
+
+
+class Uncallable:
+    """No reward."""
+
+
+class Width:
+    """How wide pictures are."""
+
+    def __call__(self, prompts, completions, **columns):
+        """In pixels."""
+        return [float(picture.width) for picture in completions]

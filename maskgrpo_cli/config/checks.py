@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from maskgrpo_cli import registry
 from maskgrpo_cli.config.mistakes import MISSING, Mistake
+from maskgrpo_cli.config.overrides import split
 from maskgrpo_cli.config.schema import Config, LoraConfig, SamplerConfig
 
 Found = Iterator["tuple[str, object, str, str | None]"]  # key, value, what is allowed, nearest name
@@ -67,8 +68,8 @@ def origin(path: tuple, origins: Mapping[tuple, str]) -> str:
 
 def key_path(key: str) -> tuple[str, ...]:
     """A dotted key as a path; a reward's own name may hold dots, and a list's element stands for the list."""
-    head, separator, reward = key.partition("task.rewards.")
-    return ("task", "rewards", reward) if separator and not head else tuple(key.partition("[")[0].split("."))
+    named = key.startswith(("task.rewards.", "task.reward_settings."))
+    return split(key) if named else tuple(key.partition("[")[0].split("."))
 
 
 def _overlap(a: tuple, b: tuple) -> bool:
@@ -99,6 +100,35 @@ def _rewards(config: Config) -> Found:
     for name, weight in (config.task.rewards or {}).items():
         if advice := _unknown("reward", name):
             yield f"task.rewards.{name}", weight, advice, registry.nearest(name, registry.names("reward"))
+
+
+@check("task.rewards", "task.reward_settings")
+def _reward_settings(config: Config) -> Found:
+    """As far as the tables tell: whose settings nobody reads, and which ones there are."""
+    named = config.task.rewards  # None: the task's own, which are not known here
+    for name, given in config.task.reward_settings.items():
+        if named is not None and name not in named:
+            yield from settings_of_none(name, given, list(named))
+        elif named is None and (advice := _unknown("reward", name)):
+            hint = registry.nearest(name, registry.names("reward"))
+            yield from ((f"task.reward_settings.{name}.{key}", value, advice, hint) for key, value in given.items())
+        elif (known := registry.settings(name)) is not None:
+            yield from unknown_settings(name, given, known)
+
+
+def settings_of_none(name: str, given: Mapping[str, object], rewards: Sequence[str]) -> Found:
+    """The settings of a reward that is not among those of the run."""
+    advice = f"'{name}' is no reward of this task; its rewards are {', '.join(rewards) or 'none'}"
+    for key, value in given.items():
+        yield f"task.reward_settings.{name}.{key}", value, advice, registry.nearest(name, rewards)
+
+
+def unknown_settings(name: str, given: Mapping[str, object], known: Sequence[str]) -> Found:
+    """The settings of a reward that it does not have; it has those that are `known`."""
+    advice = f"unknown setting; known here: {', '.join(known)}" if known else f"'{name}' takes no settings; take it out"
+    for key, value in given.items():
+        if key not in known:
+            yield f"task.reward_settings.{name}.{key}", value, advice, registry.nearest(key, known)
 
 
 def _unknown(kind: str, name: str) -> str | None:

@@ -34,7 +34,7 @@ def load_benchmark(recipe: str, benchmark: str, overrides: Sequence[str | Overri
         first += [Override(f"task.{key}", value) for key, value in {"split": "test", "limit": None}.items()]
         if isinstance(own.get("temperatures"), list):
             first.append(Override("evaluation.temperatures", own["temperatures"][:1]))
-    first.append(Override("task.rewards", {}))
+    first += [Override("task.rewards", {}), Override("task.reward_settings", {})]
     if task.get("name") != benchmark:  # another task's columns and files say nothing of this one
         first += [Override("task.columns", {}), Override("evaluation.data", None)]
     return _fold(load(recipe, [*first, *overrides], "eval"))

@@ -51,11 +51,17 @@ def apply(tree: dict, override: Override, origins: dict[tuple[str, ...], str]) -
 
 
 def split(text: str) -> tuple[str, ...]:
-    """A dotted key path; a reward's own name may hold dots (`task.rewards.my.module:function`)."""
+    """A dotted key path; a reward's own name may hold dots (`task.rewards.my.module:function`).
+
+    Below `task.reward_settings` the last part is the setting, which has no colon as such a name has.
+    """
     parts = tuple(text.split("."))
     for end in range(1, len(parts)):
         if describe.is_free_mapping(parts[:end]):
-            return (*parts[:end], ".".join(parts[end:]))
+            head, rest = parts[:end], parts[end:]
+            if len(rest) > 1 and ":" not in rest[-1] and describe.is_free_mapping((*head, rest[0])):
+                return (*head, ".".join(rest[:-1]), rest[-1])
+            return (*head, ".".join(rest))
     return parts
 
 

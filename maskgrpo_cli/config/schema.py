@@ -6,9 +6,10 @@ What one key must be is said here; what several must be together, and which name
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -19,6 +20,20 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 
 
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError("a number, text, true or false, or null")
+
+
+# not a union of types, which would tell a mistake once for each of them
+Setting = Annotated[
+    Any,
+    AfterValidator(_plain),
+    WithJsonSchema({"anyOf": [{"type": kind} for kind in ("number", "string", "boolean", "null")]}),
+]
 
 
 class Section(BaseModel):
@@ -80,6 +95,9 @@ class TaskConfig(Section):
     )
     rewards: dict[Name, float] | None = Field(
         None, description="Reward name (or module.path:function) -> weight; default: the task's own."
+    )
+    reward_settings: dict[Name, dict[Name, Setting]] = Field(
+        {}, description="Reward name -> its settings, for rewards that have some, such as {clip: {model: ViT-B-32}}."
     )
 
 

@@ -33,7 +33,10 @@ class Session:
     def rewards(self, task: Task) -> Rewards:
         """The run's reward functions; one object for training and evaluation, so that a failure is told once."""
         if self._rewards is None:
-            self._rewards = Rewards(reward_weights(self.config, task), self.reporter.warn)
+            self._rewards = Rewards(
+                reward_weights(self.config, task), self.reporter.warn, self.config.task.reward_settings,
+                self.accelerator.device, self.config.offline,
+            )
         return self._rewards
 
     def progress(self, phase: str) -> Progress:
