@@ -57,7 +57,8 @@ class HPSv2:
         source = find(model, None, weights, offline=offline)
         self.model = ImageTextModel(source, device=device, dtype=dtype, batch_size=batch_size)
         if not isinstance(self.model.image_size, int):
-            raise UserError(f"model = '{model}': it looks at pictures of {self.model.image_size}, not at squares")
+            rows, columns = self.model.image_size
+            raise UserError(f"model = '{model}': it looks at pictures of {columns}x{rows} pixels, not at squares")
 
     def __call__(self, prompts: Sequence[str], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """The score of each prompt and its picture. Raises ValueError for a completion that is no picture."""

@@ -30,8 +30,8 @@ def fetch(repository: str, patterns: Sequence[str], instead: str, *, offline: bo
     except LocalEntryNotFoundError as error:
         raise UserError(_not_there(repository, patterns, instead, offline)) from error
     except (HfHubHTTPError, OSError) as error:
-        answer = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"the hub answered for {repository}: {answer}; or write {instead}") from error
+        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise UserError(f"{repository}: the hub answered: {' '.join(lines[:2])}\n  or write {instead}") from error
 
 
 def fetch_one(repository: str, names: Sequence[str], instead: str, *, offline: bool) -> Path:
