@@ -331,6 +331,13 @@ def test_half_blocks_stand_side_by_side(width, across):
     assert lines[0].count("▀") == 32 * across
 
 
+def test_what_is_compared_stays_side_by_side():
+    console = terminal(width=110)  # three would have place
+    preview.show(console, "blocks", plain(), [Section("p", [[Cell(plain(), "one"), Cell(plain(), "two")]] * 2)])
+    captions = [line for line in console.file.getvalue().splitlines() if "one" in line]
+    assert len(captions) == 2 and all("two" in line for line in captions)
+
+
 def test_a_preview_shows_the_first_twelve():
     console = terminal(width=40)
     sections = [Section(name, [[Cell(plain(size=(4, 4)), "c")]] * 8) for name in "abc"]

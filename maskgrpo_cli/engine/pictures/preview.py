@@ -89,15 +89,17 @@ def _show_blocks(console: Console, sections: Sequence[Section]) -> None:
         cells = [cell for unit in section.units for cell in unit]
         if left:
             console.print(Text(printable(section.title, " "), style="dim"))
-            _show_cells(console, cells[:left])
+            _show_cells(console, cells[:left], len(section.units[-1]))
         left = max(0, left - len(cells))
     if (count := sum(len(unit) for section in sections for unit in section.units)) > SHOWN:
         console.print(f"and {count - SHOWN} more", style="dim", highlight=False)
 
 
-def _show_cells(console: Console, cells: Sequence[Cell]) -> None:
+def _show_cells(console: Console, cells: Sequence[Cell], together: int) -> None:
+    """Cells in rows of as many as there is place for, and of whole units of `together` where one has place."""
     wide = min(cells[0].picture.width, WIDEST, console.width)
     across = max(1, (console.width + APART) // (wide + APART))
+    across -= across % together if across > together else 0
     for start in range(0, len(cells), across):
         row = cells[start : start + across]
         for lines in zip(*[half_blocks(cell.picture, wide) for cell in row], strict=True):
