@@ -18,6 +18,9 @@ TABLES: dict[str, dict[str, str]] = {
         "countdown": "maskgrpo_cli.tasks.countdown:COUNTDOWN",
         "sudoku": "maskgrpo_cli.tasks.sudoku:SUDOKU",
         "shapes": "maskgrpo_cli.tasks.shapes:SHAPES",
+        "prompts": "maskgrpo_cli.tasks.picture_prompts:PROMPTS",
+        "captions": "maskgrpo_cli.tasks.captions:CAPTIONS",
+        "picture-questions": "maskgrpo_cli.tasks.picture_questions:PICTURE_QUESTIONS",
     },
     "reward": {
         "math-correct": "maskgrpo_cli.rewards.math:correct",
@@ -29,6 +32,7 @@ TABLES: dict[str, dict[str, str]] = {
         "countdown": "maskgrpo_cli.rewards.countdown:countdown",
         "sudoku": "maskgrpo_cli.rewards.sudoku:sudoku",
         "shapes": "maskgrpo_cli.rewards.shapes:shapes",
+        "short-answer": "maskgrpo_cli.rewards.answers:short_answer",
         "clip": "maskgrpo_cli.rewards.clip:ClipScore",
         "hpsv2": "maskgrpo_cli.rewards.hpsv2:HPSv2",
     },

@@ -39,6 +39,14 @@ def test_every_format_gives_the_same_rows(write, name, text):
     assert read_rows(write(name, text)) == ROWS
 
 
+@pytest.mark.parametrize("name, text", [
+    ("a.txt", "1+1?\r\n\n \u00e4\t\n"), ("a.txt.gz", "\ufeff1+1?\n\u00e4"), ("a.json", '["1+1?", "\u00e4"]'),
+    ("a.jsonl", '"1+1?"\n{"prompt": "\u00e4"}'),
+])
+def test_text_alone_is_a_prompt(write, name, text):
+    assert read_rows(write(name, text)) == [{"prompt": "1+1?"}, {"prompt": "\u00e4"}]
+
+
 @pytest.mark.parametrize("name, text, message", [
     ("a.jsonl", '{"a": 1}\n{"a": \n', r"a\.jsonl, line 2: is not valid JSON"),
     ("a.jsonl", '{"a": 1}\n[1]\n', r"a\.jsonl, line 2: a row is an object, .* not a list"),
@@ -52,7 +60,8 @@ def test_every_format_gives_the_same_rows(write, name, text):
     ("a.csv", "a,b\n", "holds no rows"),
     ("a.jsonl", b"\xff\xfe", "is not UTF-8 text"),
     ("a.jsonl.gz", b"", "a.jsonl.gz: holds no rows|cannot be read"),
-    ("a.txt", "x", "a data file ends in .jsonl, .json or .csv"),
+    ("a.txt", " \n\n", "holds no rows"),
+    ("a.tsv", "x", "a data file ends in .jsonl, .json, .csv or .txt"),
 ])
 def test_mistakes_in_a_file(write, name, text, message):
     with pytest.raises(UserError, match=message):

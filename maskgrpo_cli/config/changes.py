@@ -16,6 +16,7 @@ from maskgrpo_cli.config.schema import Config
 HARMLESS = {
     "description", "next_command", "device", "offline", "tracker", "model.merge", "evaluation.keep",
     "grpo.save_every", "grpo.keep_checkpoints", "grpo.log_completions", "sft.save_every", "sft.keep_checkpoints",
+    "sft.code_cache",
 }
 # What the saved tensors themselves look like, and which steps share a rollout.
 FIXED = {

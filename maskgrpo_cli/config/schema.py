@@ -295,6 +295,10 @@ class SftConfig(Section):
     length: Count | None = Field(
         None, description="Answer length, padded with the end token; default: sampler.length."
     )
+    code_cache: Name | None = Field(
+        "auto", description="Folder of image tokens, so that a picture is encoded once; auto: maskgrpo/codes in "
+        "$XDG_CACHE_HOME or ~/.cache; null: none are kept.",
+    )
     evaluate_every: Natural | None = Field(None, description="Steps between evaluations; default: evaluation.every.")
     optimizer: OptimizerConfig = OptimizerConfig()
     save_every: Natural = Field(

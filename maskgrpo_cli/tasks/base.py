@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.tasks.files import is_file, read_rows
-from maskgrpo_cli.tasks.hub import Hub, read_hub, splits_of
+from maskgrpo_cli.tasks.hub import Hub, media_columns, read_hub, splits_of
+from maskgrpo_cli.tasks.splits import chosen_split, is_in_split
 from maskgrpo_cli.types import DEFAULT_PROTOCOL, Judge, Problem, Published, Verdict
 
 Row = Mapping[str, Any]
 Built = tuple[str, dict[str, Any], "str | None"]
 """What a task makes of a row: the user's message, the columns for rewards, a worked completion or None."""
-
-VALIDATION_SHARE = 0.05  # of a training set whose source has no validation split
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,8 @@ class TableTask:
     verdict: Judge
     hub: Hub | None = None
     optional: tuple[str, ...] = field(default=())  # columns passed on where the data have them
+    others: bool = False  # whether every further column is passed on too
+    modality: str = "text"  # what answers are
     published: Mapping[str, Published] = field(default_factory=dict)
     unpack: Callable[[str, Any], Row] | None = None  # question, ground truth -> row, of text made elsewhere
 
@@ -53,9 +52,11 @@ class TableTask:
         where, source = self._rows(data, split, offline)
         rows = list(islice(source, limit))
         names = self._names(where, rows, columns or {})
+        further = other_columns(rows, names.values()) if self.others else [{}] * len(rows)
         problems = []
-        for number, row in enumerate(rows, start=1):
-            problems.append(self._problem(f"{where}, row {number}", f"{split}-{number - 1}", row, names))
+        for number, (row, other) in enumerate(zip(rows, further, strict=True), start=1):
+            problem = self._problem(f"{where}, row {number}", f"{split}-{number - 1}", row, names)
+            problems.append(replace(problem, columns={**other, **problem.columns}))
         if not problems:
             raise UserError(f"{where} holds no problems for the task {self.name}")
         return problems
@@ -106,15 +107,16 @@ class TableTask:
                 f"the task {self.name} has no data set of its own: pass a file with columns "
                 f"{', '.join(self.needed)} as --data FILE, or set task.data in the recipe"
             )
-        hub = self.hub if data is None or (self.hub and data == self.hub.repository) else Hub(data or "")
+        hub = self.hub_of(data)
         have = splits_of(hub, self.name, offline)
-        if split in have:
-            rows = read_hub(hub, split, self.name, offline)
-            borrowed = split == "train" and "validation" not in have
-            return hub.repository, (row for row in rows if not _lent(row)) if borrowed else rows
-        if split == "validation" and "train" in have:
-            return hub.repository, filter(_lent, read_hub(hub, "train", self.name, offline))
-        raise UserError(f"{hub.repository} has no split '{split}'; it has: {', '.join(have)}")
+        rows = read_hub(hub, chosen_split(split, have, hub.repository), self.name, offline)
+        if media := media_columns(rows):
+            rows = rows.remove_columns([*media])  # no prompt needs them, and every row's would be decoded
+        return hub.repository, (row for row in rows if is_in_split(row, split, have))
+
+    def hub_of(self, data: str | None) -> Hub:
+        """The data set of the hub that `data` names: the task's own unless it names another."""
+        return self.hub if self.hub and data in (None, self.hub.repository) else Hub(data or "")
 
     def _names(self, where: str, rows: list[Row], columns: Mapping[str, str]) -> dict[str, str]:
         """The task's column -> the column of these rows: by the user's mapping, by name or by an alias."""
@@ -148,8 +150,14 @@ class TableTask:
         return Problem(f"{self.name}-{key}", ({"role": "user", "content": message},), columns, target)
 
 
-def _lent(row: Row) -> bool:
-    """Whether a training row serves as validation; equal rows always fall on the same side."""
-    content = json.dumps(row, sort_keys=True, ensure_ascii=False, default=str).encode()
-    place = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big") / 2**64
-    return place < VALIDATION_SHARE
+def other_columns(rows: Sequence[Row], used: Iterable[str]) -> list[dict[str, Any]]:
+    """What further columns hold, the same names for every row: None where a row lacks one.
+
+    What is no JSON becomes text. Left out are the names under which rewards get prompts and completions.
+    """
+    left_out = {*used, "prompts", "completions"}
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in left_out]
+    plain = (str, int, float, bool, list, dict, type(None))
+    return [
+        {name: value if isinstance(value := row.get(name), plain) else str(value) for name in names} for row in rows
+    ]

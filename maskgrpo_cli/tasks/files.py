@@ -1,4 +1,4 @@
-"""Rows from .jsonl, .json and .csv files, plain or gzipped."""
+"""Rows from .jsonl, .json, .csv and .txt files, plain or gzipped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 from maskgrpo_cli.errors import UserError
 
-FORMATS = (".jsonl", ".json", ".csv")
+FORMATS = (".jsonl", ".json", ".csv", ".txt")
+LINE = "prompt"  # the column of what is text and no row: the lines of a .txt, strings in a .json
 Placed = tuple[str, dict[str, Any]]
 
 
@@ -29,6 +30,8 @@ def read_rows(data: str) -> list[dict[str, Any]]:
 def read_placed_rows(data: str) -> list[tuple[str, dict[str, Any]]]:
     """The rows of a file, in its order, each with where it stands: the file and the line or item.
 
+    A line of text, or a string where a row could stand, is a row with the one column `prompt`.
+
     Raises UserError where the file is missing, is of another kind, cannot be decoded, or holds a row that is
     no object; the message names the file and the line.
     """
@@ -36,7 +39,7 @@ def read_placed_rows(data: str) -> list[tuple[str, dict[str, Any]]]:
     if not path.is_file():
         raise UserError(f"{data}: there is no such file" + (" (it is a folder)" if path.is_dir() else ""))
     if _format(data) not in FORMATS:
-        raise UserError(f"{data}: a data file ends in .jsonl, .json or .csv, or in one of these and .gz")
+        raise UserError(f"{data}: a data file ends in .jsonl, .json, .csv or .txt, or in one of these and .gz")
     try:
         raw = path.read_bytes()
         text = (gzip.decompress(raw) if data.endswith(".gz") else raw).decode("utf-8-sig")
@@ -44,7 +47,7 @@ def read_placed_rows(data: str) -> list[tuple[str, dict[str, Any]]]:
         raise UserError(f"{data}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
     except (OSError, EOFError) as error:  # gzip.BadGzipFile is an OSError
         raise UserError(f"{data}: cannot be read: {error}") from error
-    rows = {".jsonl": _json_lines, ".json": _json, ".csv": _csv}[_format(data)](data, text)
+    rows = {".jsonl": _json_lines, ".json": _json, ".csv": _csv, ".txt": _lines}[_format(data)](data, text)
     if not rows:
         raise UserError(f"{data}: holds no rows")
     return rows
@@ -84,6 +87,11 @@ def _csv(data: str, text: str) -> list[Placed]:
     return rows
 
 
+def _lines(data: str, text: str) -> list[Placed]:
+    numbered = enumerate(text.splitlines(), start=1)
+    return [(f"{data}, line {number}", {LINE: line.strip()}) for number, line in numbered if line.strip()]
+
+
 def _parsed(where: str, text: str) -> Any:
     try:
         return json.loads(text)
@@ -92,6 +100,8 @@ def _parsed(where: str, text: str) -> Any:
 
 
 def _object(where: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {LINE: value}
     if not isinstance(value, dict):
         kind = type(value).__name__
         raise UserError(f'{where}: a row is an object, {{"column": value, ...}}, not a {kind}')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import urllib.request
 from collections.abc import Callable, Iterable
@@ -44,6 +45,12 @@ def read_hub(hub: Hub, split: str, task: str, offline: bool) -> Iterable[dict[st
     ))
 
 
+def media_columns(rows: Any) -> dict[str, str]:
+    """The columns that hold pictures, sounds or films, with which of them: they are decoded when a row is read."""
+    kinds = {name: type(kind).__name__ for name, kind in (getattr(rows, "features", None) or {}).items()}
+    return {name: kind for name, kind in kinds.items() if kind in ("Image", "Audio", "Video", "Pdf")}
+
+
 def _asked(repository: str, task: str, offline: bool, ask: Callable[[Any], Result]) -> Result:
     """The answer of the `datasets` library, whose many errors become one message."""
     import datasets  # slow to import, and not needed for files
@@ -55,6 +62,8 @@ def _asked(repository: str, task: str, offline: bool, ask: Callable[[Any], Resul
         return ask(datasets)
     except Exception as error:  # of many packages; each means that the data are not to be had
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        if os.path.exists(repository):
+            raise UserError(f"{repository}: its .parquet files cannot be read as a data set: {reason}") from error
         raise UserError(
             f"the data set {repository} of the task {task} cannot be loaded"
             + (" (there is no network or offline is set, and it is not in the cache)" if offline else "")
