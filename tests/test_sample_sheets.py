@@ -102,7 +102,7 @@ def test_letters_that_the_font_lacks():
 
 @pytest.mark.parametrize(
     ("name", "file"),
-    [("film", "film.gif"), ("a/film.gif", "a/film.gif"), ("x.WEBP", "x.WEBP"), ("x.png", "x.png"), ("x.apng", "x.apng")],
+    [("film", "film.gif"), ("a/film.gif", "a/film.gif"), ("x.WEBP", "x.WEBP"), ("x.png", "x.png"), ("x.apng",) * 2],
 )
 def test_the_ending_names_the_animation(name, file):
     assert str(film.animation_file(name)) == file
@@ -129,6 +129,11 @@ def test_an_animation_holds_every_sheet_and_stays_at_its_end(ending, count):
         assert error.mean() < (12 if ending.lower() == ".gif" else 1e-9)  # a GIF has 256 colours
     if count > 1:
         assert times[-1] == 2500 and set(times[:-1]) == {400}
+
+
+def test_pictures_of_a_film_are_no_larger_than_needed():
+    assert film.reduced(plain(size=(512, 256))).size == (256, 128)
+    assert film.reduced(noise(0)).tobytes() == noise(0).tobytes()
 
 
 def test_long_films_are_quick():
@@ -227,7 +232,7 @@ def test_a_picture_says_how_it_was_drawn(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "facts", [{}, {**FACTS, "model": "m"}, {**FACTS, "sample": "x"}, {**FACTS, "edit": {"x": 1}}, {**FACTS, "sampler": 1}]
+    "facts", [{}] + [{**FACTS, **wrong} for wrong in ({"model": "m"}, {"sample": "x"}, {"edit": {}}, {"sampler": 1})]
 )
 def test_a_picture_that_says_nothing_cannot_be_repeated(tmp_path, facts):
     (tmp_path / "a.png").write_bytes(as_png(plain(), "x", facts))

@@ -32,6 +32,7 @@ class Edit:
     path: Path
     picture: Image.Image
     mask: Image.Image | None
+    mask_name: str | None
     strength: float | None
     mode: str
     repair_from: int  # r
@@ -39,8 +40,11 @@ class Edit:
 
     def facts(self) -> dict[str, Any]:
         """What the edited pictures say of the edit."""
-        how = {"mode": self.mode, "repair_from": self.repair_from, "hidden_share": round(self.share, 4)}
-        return {"picture": self.path.name, **({} if self.mask else {"strength": self.strength, **how})}
+        how: dict[str, Any] = {"mask": self.mask_name}
+        if self.mask is None:
+            how = {"strength": self.strength, "mode": self.mode, "repair_from": self.repair_from}
+            how["hidden_share"] = round(self.share, 4)
+        return {"picture": self.path.name, **how}
 
     @property
     def label(self) -> str:
@@ -107,8 +111,11 @@ def edit_of(request: Request) -> Edit | None:
         first, share = repair_from(request.strength, schedules.schedule(settings.schedule), settings.steps)
     path = Path(request.edit).expanduser()
     picture = opaque(open_picture(path, "--edit"), "white")
-    mask = None if request.keep is None else open_picture(Path(request.keep).expanduser(), "--keep")
-    return Edit(path, picture, mask, request.strength, mode, first, share)
+    mask = mask_name = None
+    if request.keep is not None:
+        file = Path(request.keep).expanduser()
+        mask, mask_name = open_picture(file, "--keep"), file.name
+    return Edit(path, picture, mask, mask_name, request.strength, mode, first, share)
 
 
 def _check_options(request: Request) -> None:

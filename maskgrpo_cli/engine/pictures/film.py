@@ -14,6 +14,7 @@ from maskgrpo_cli.errors import UserError
 
 FRAMES = 41  # of an animation at most
 STILLS = 8  # of a filmstrip, at most
+LARGEST = 256  # pixels of a picture in a film; with more, the sheets of all steps fill the memory
 _WHOLE, _QUICKEST, _SLOWEST, _LAST = 4000, 60, 400, 2500  # milliseconds: all steps, one step, and the end
 
 
@@ -39,6 +40,13 @@ def animation_file(name: str) -> Path:
 def filmstrip_file(animation: Path) -> Path:
     """Where the filmstrip of an animation lies: `trace.gif` -> `trace-filmstrip.png`."""
     return animation.with_name(f"{animation.stem}-filmstrip.png")
+
+
+def reduced(picture: Image.Image) -> Image.Image:
+    """The picture, no larger than a film shows it."""
+    small = picture.copy()
+    small.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
+    return small
 
 
 def animation(sheets: Sequence[Image.Image], ending: str) -> bytes:

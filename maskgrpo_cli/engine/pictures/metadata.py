@@ -60,7 +60,7 @@ def repetition(name: str) -> Repetition:
         for section in ("model", "task", "sampler"):
             settings |= {f"{section}.{key}": value for key, value in facts[section].items()}
         weights = str(settings.pop("model.weights"))
-        edited = facts["edit"] and str(facts["edit"]["picture"])
+        edited = None if facts["edit"] is None else str(facts["edit"]["picture"])
         return Repetition(str(facts["prompt"]), int(facts["sample"]), settings, weights, edited)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(

@@ -62,7 +62,8 @@ class PictureView:
     def show(self, policy: Policy, drawn: list[list[Drawn]]) -> None:
         """Write everything, then show it and say what was written."""
         pictures = [policy.modality.decode(torch.stack([one.response for one in job])) for job in drawn]
-        sections = self._sections(drawn, pictures)
+        given = self.begun.cells if self.begun else []
+        sections = self._sections(drawn, pictures, given)
         grid = sheet(sections, self._footer())
         files = self._files(policy, drawn, pictures, grid)
         written = [folder.write(path, content) for path, content in files]
@@ -75,16 +76,17 @@ class PictureView:
 
     # --- sheets ------------------------------------------------------------------------------------
 
-    def _sections(self, drawn: list[list[Drawn]], pictures: Sequence[Sequence[Image.Image]]) -> list[Section]:
+    def _sections(
+        self, drawn: list[list[Drawn]], pictures: Sequence[Sequence[Image.Image]], given: Sequence[Cell]
+    ) -> list[Section]:
         """A section for each prompt: what was given, then its samples, those of the samplers side by side."""
         cells = [
             [Cell(picture, self._caption(one)) for one, picture in zip(job, shown, strict=True)]
             for job, shown in zip(drawn, pictures, strict=True)
         ]
         units, count = [list(unit) for unit in zip(*cells, strict=True)], self.request.count
-        given = [[cell] for cell in self.begun.cells] if self.begun else []
         return [
-            Section(prompt, [*given, *units[index * count : (index + 1) * count]])
+            Section(prompt, [*([cell] for cell in given), *units[index * count : (index + 1) * count]])
             for index, prompt in enumerate(self.request.prompts)
         ]
 
@@ -134,11 +136,10 @@ class PictureView:
         """The animation of the sheet, and a filmstrip with a row for each picture."""
         last = max(len(one.frames) for job in drawn for one in job) - 1
         steps = thinned(last + 1, film.FRAMES)
-        moments = [  # by step, by job
-            [policy.modality.decode(torch.stack([_frame(one, step) for one in job])) for job in drawn] for step in steps
-        ]
+        moments = [[_decoded(policy, job, step) for job in drawn] for step in steps]
+        given = [Cell(film.reduced(cell.picture), cell.caption) for cell in (self.begun.cells if self.begun else ())]
         sheets = [
-            sheet(self._sections(drawn, shown), f"step {step} of {last}\n{self._footer()}")
+            sheet(self._sections(drawn, shown, given), f"step {step} of {last}\n{self._footer()}")
             for step, shown in zip(steps, moments, strict=True)
         ]
         rows = []
@@ -152,9 +153,10 @@ class PictureView:
         ]
 
 
-def _frame(one: Drawn, step: int) -> torch.Tensor:
-    """[L] the response after a step; a sampler that says less of its steps ends earlier."""
-    return one.frames[min(step, len(one.frames) - 1)]
+def _decoded(policy: Policy, job: Sequence[Drawn], step: int) -> list[Image.Image]:
+    """The pictures of a job after a step; a sampler that says less of its steps ends earlier."""
+    frames = [one.frames[min(step, len(one.frames) - 1)] for one in job]
+    return [film.reduced(picture) for picture in policy.modality.decode(torch.stack(frames))]
 
 
 def _compared(request: Request) -> list[SamplerConfig]:
