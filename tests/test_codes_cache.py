@@ -1,6 +1,8 @@
 """Image codes on disk: found again where nothing has changed, never where anything has."""
 
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -327,6 +329,43 @@ def test_many_processes_write_one_folder(tmp_path):
     assert shelf.fill({n.to_bytes(16, "big"): n for n in range(300)}, found) == {*range(300)} and told == []
     assert (found == np.arange(300)[:, None]).all() and len(files(tmp_path)) == 300
     assert len([*tmp_path.iterdir()]) == 300, "no half-written file is left"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """What each of two processes saw that encode the same pictures, by case; see `two_encoders`."""
+    folder, here = tmp_path_factory.mktemp("pair"), Path(__file__).parent
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, str(here / "two_encoders.py"), port, str(folder)],
+                          env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+
+
+@needs_fork
+@pytest.mark.parametrize("case, opened", [
+    ("first", ([0, 1, 2, 3, 4], [5, 6, 7, 8, 9, 10])), ("again", ([], [])),
+    ("nowhere", ([0, 1, 2, 3, 4], [5, 6, 7, 8, 9, 10])), ("own disks", ([0, 1, 2, 3, 4], [5, 6, 7, 8, 9, 10])),
+    ("read-only", ([0, 1, 2, 3, 4], [5, 6, 7, 8, 9, 10])),
+])
+def test_two_processes_share_the_work_and_have_all_codes(pair, case, opened):
+    expected = Pictures(11).expected().tolist()
+    assert [seen[case]["codes"] for seen in pair] == [expected] * 2
+    assert tuple(seen[case]["opened"] for seen in pair) == opened
+    told = [len(seen[case]["told"]) for seen in pair]
+    assert told == ([1, 0] if case == "read-only" else [0, 0])
+
+
+@needs_fork
+def test_two_processes_refuse_the_same_pictures(pair):
+    messages = [seen["holes"]["refused"] for seen in pair]
+    assert messages == ["2 of 11 pictures cannot be read\n  2 is no picture\n  9 is no picture"] * 2
 
 
 # --- pictures that cannot be opened -------------------------------------------------------------------
