@@ -280,6 +280,7 @@ def test_terminals_without_pictures():
     assert preview.way(terminal(_environ={"TERM": "dumb"}), {"TERM": "dumb"}) is None
     for colours in (None, "standard"):
         assert preview.way(terminal(colours), {"TERM": "xterm"}) is None
+    assert preview.way(terminal(no_color=True), {"TERM": "xterm-256color"}) is None
     latin = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     assert preview.way(terminal(file=latin), {"TERM": "xterm-256color"}) is None
 

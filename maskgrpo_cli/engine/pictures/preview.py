@@ -34,7 +34,7 @@ def way(console: Console, environment: Mapping[str, str]) -> str | None:
             return KITTY
         if program in _ITERM_PROGRAMS or environment.get("LC_TERMINAL") == "iTerm2":
             return ITERM
-    coloured = console.color_system in ("truecolor", "256")
+    coloured = console.color_system in ("truecolor", "256") and not console.no_color
     return BLOCKS if coloured and console.encoding.startswith("utf") else None
 
 
