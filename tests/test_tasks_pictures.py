@@ -11,6 +11,7 @@ from maskgrpo_cli import registry
 from maskgrpo_cli.engine.judging import judge, tally
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.tasks.hub import Hub
+from maskgrpo_cli.tasks.pictures.tars import expand
 
 PROMPTS, CAPTIONS, QUESTIONS = (registry.resolve("task", n) for n in ("prompts", "captions", "picture-questions"))
 
@@ -264,6 +265,15 @@ def test_a_tar_that_is_none(tmp_path):
     for name in ("a.tar", "b", "c"):
         with pytest.raises(UserError, match=r"a\.tar: cannot be read as a tar|holds no pictures"):
             load(tmp_path / name)
+
+
+def test_names_with_the_signs_of_patterns_are_names_where_they_exist(tmp_path):
+    write(tmp_path, {"a{1}*.jsonl": [{"image": "x.png", "text": "one"}], "x.png": 10})
+    assert said(load(tmp_path / "a{1}*.jsonl")[0]) == ["one"]
+    write_tar(tmp_path / "{a,b}.tar", members(3))
+    assert said(load(tmp_path / "{a,b}.tar")[0]) == ["number 3"]
+    assert expand("a{b}c") == ["a{b}c"] and expand("{1..3}{x,}") == ["1x", "1", "2x", "2", "3x", "3"]
+    assert expand("{3..1}") == ["3", "2", "1"] and expand("{09..10}") == ["09", "10"]
 
 
 # --- data sets of the hub -----------------------------------------------------------------------------

@@ -22,7 +22,9 @@ COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 def is_pattern(data: str) -> bool:
     """Whether `data` means tars: by their ending, or as a pattern such as `shards/{00000..00012}.tar`."""
-    return data.lower().endswith((".tar", *COMPRESSED)) or bool(re.search(r"[{*?]", data))
+    if data.lower().endswith((".tar", *COMPRESSED)):
+        return True
+    return bool(re.search(r"[{*?]", data)) and not os.path.exists(os.path.expanduser(data))
 
 
 def shards(data: str) -> list[Path]:
