@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from picture_files import image, raw, write, write_tar
 
 from maskgrpo_cli import registry
@@ -260,6 +262,26 @@ def test_mistakes_in_shards(tmp_path, data, message):
         load(tmp_path / data)
 
 
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=120, deadline=None)
+@given(st.data())
+def test_no_tar_makes_it_raise_anything_but_a_message(tmp_path_factory, data):
+    tar = write_tar(tmp_path_factory.mktemp("tar") / "a.tar", {**members(1), f"{'x' * 120}/2.png": 20, "2.txt": "two"})
+    damaged = bytearray(tar.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.sampled_from([0, 32, 48, 57, 128, 255]))
+    for start in range(0, len(damaged) - 511, 512):
+        if damaged[start + 257 : start + 262] == b"ustar":  # a header, whose sum is made to fit what it says now
+            damaged[start + 148 : start + 156] = b" " * 8
+            damaged[start + 148 : start + 156] = b"%06o\0 " % sum(damaged[start : start + 512])
+    tar.write_bytes(damaged[: data.draw(st.integers(1, len(damaged)))])
+    try:
+        for problem in CAPTIONS.load(str(tar), "train"):
+            CAPTIONS.picture(problem)
+    except UserError as error:
+        assert str(tar) in str(error)
+
+
 def test_a_tar_that_is_none(tmp_path):
     write(tmp_path, {"a.tar": "no tar", "b/a.tar": b"", "c/a.tar": raw(1)})
     for name in ("a.tar", "b", "c"):
@@ -375,7 +397,7 @@ def test_mistakes_in_captions(tmp_path, files, data, message):
 def test_an_unknown_column_is_refused(tmp_path):
     with pytest.raises(UserError, match="task.columns.words: .* its columns: caption, picture"):
         load(tmp_path, columns={"words": "text"})
-    with pytest.raises(UserError, match="the task captions has no data set of its own: set task.data"):
+    with pytest.raises(UserError, match="the task captions has no data set of its own: pass --data, or set"):
         CAPTIONS.load(None, "train")
 
 
