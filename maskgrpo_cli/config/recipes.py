@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.registry import nearest
 
 SUFFIXES = (".yaml", ".yml")
+FAMILIES = {"mmada": "text-to-image"}  # model_type -> the recipe of models that no recipe names
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,29 @@ def label(recipe: str) -> str:
 
 
 def for_model(model: str) -> str | None:
-    """The recipe that fits a model: its run's own (a checkpoint's too), or the first bundled that starts from it."""
+    """The recipe that fits a model, None where nothing is known of it.
+
+    Its run's own (a checkpoint's too), the first bundled that starts from it, or that of its family.
+    """
     run = runs.run_of(Path(model))  # of a checkpoint, or itself
     if (run / "config.yaml").is_file():
         return str(run)
-    return next((summary.name for summary in summaries() if summary.model == model), None)
+    named = next((summary.name for summary in summaries() if summary.model == model), None)
+    return named or FAMILIES.get(family(model) or "")
+
+
+def family(model: str) -> str | None:
+    """The model_type in the config.json of a bundled model or a folder; None for others, such as hub ids."""
+    folder = Path(model).expanduser()
+    bundled = Path(__file__).resolve().parent.parent / "assets" / model
+    for place in (folder, folder / "model", bundled):
+        try:
+            found = json.loads((place / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(found, dict):
+            return str(found.get("model_type"))
+    return None
 
 
 def summaries() -> list[Summary]:
