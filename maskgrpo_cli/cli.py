@@ -18,6 +18,8 @@ from maskgrpo_cli import cli_options as options
 from maskgrpo_cli.cli_group import Commands, Interrupted
 from maskgrpo_cli.cli_harness import PASS_ON, lm_eval
 from maskgrpo_cli.cli_recipes import app as recipes_app
+from maskgrpo_cli.cli_sample import check_threshold, fitting_recipe, sample
+from maskgrpo_cli.cli_tokenizer import tokenizer
 from maskgrpo_cli.cli_training import training, with_run_directory
 from maskgrpo_cli.errors import RunFailed, UserError
 
@@ -96,45 +98,7 @@ app.command(
 )(_train)
 
 
-@app.command()
-def sample(
-    ctx: typer.Context,
-    prompt: options.Prompt,
-    recipe: options.MaybeRecipe = None,
-    model: options.Model = None,
-    adapter: options.Adapter = None,
-    sampler: options.Sampler = None,
-    sampling_steps: options.SamplingSteps = None,
-    length: options.Length = None,
-    block_length: options.BlockLength = None,
-    temperature: options.Temperature = None,
-    threshold: options.Threshold = None,
-    cache: options.Cache = None,
-    guidance: options.Guidance = None,
-    count: options.Count = 1,
-    trace: options.Trace = None,
-    seed: options.Seed = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    offline: options.Offline = False,
-    set_: options.Set = None,
-) -> None:
-    """Write completions of prompts.
-
-    \b
-    Examples:
-      maskgrpo sample --prompt "Tom has 3 apples and buys 4. How many has he?"
-      maskgrpo sample --model runs/first --prompt "..." -n 4 --temperature 0.7
-      echo "..." | maskgrpo sample --prompt - --sampler low-confidence --trace trace.html
-    """
-    from maskgrpo_cli.config import load
-
-    config = load(recipe or _fitting_recipe(model), options.overrides("sample", ctx.params), "sample")
-    _check_threshold(threshold, config.sampler.name)
-    prompts = [_read_prompt(text) for text in prompt]
-    from maskgrpo_cli.engine.sampling import run
-
-    run(config, prompts, count, trace)
+app.command()(sample)
 
 
 @app.command("eval")
@@ -198,8 +162,8 @@ def evaluate(
         config = evaluation.load_begun(resume)
     else:
         changed = options.overrides("eval", ctx.params)
-        config = evaluation.load_benchmark(recipe or _fitting_recipe(model), benchmark, changed)
-        _check_threshold(threshold, config.sampler.name)
+        config = evaluation.load_benchmark(recipe or fitting_recipe(model), benchmark, changed)
+        check_threshold(threshold, config.sampler.name)
         config = with_run_directory(config, f"eval-{benchmark.rpartition(':')[2]}")
     if generations is not None:
         _nothing_but(ctx, "--generations", "generations", "benchmark", "protocol", "limit", "output_dir", "set_")
@@ -227,34 +191,8 @@ def _nothing_but(ctx: typer.Context, option: str, *allowed: str) -> None:
         raise UserError(f"{option} {why[option]}; leave out {', '.join(others)}")
 
 
-def _check_threshold(threshold: float | None, sampler: str) -> None:
-    """Raises UserError where a threshold was given that the sampler would not read."""
-    if threshold is not None and sampler != "confidence-threshold" and ":" not in sampler:
-        raise UserError(
-            f"--threshold {threshold:g}: the sampler '{sampler}' has none; add --sampler confidence-threshold, or "
-            "leave it out"
-        )
-
-
 app.command("lm-eval", context_settings=PASS_ON)(lm_eval)
-
-
-def _fitting_recipe(model: str | None) -> str:
-    """The recipe to use where only a model is named, or nothing at all."""
-    from maskgrpo_cli.config import recipes
-
-    return (recipes.for_model(model) if model else None) or "math"
-
-
-def _read_prompt(text: str) -> str:
-    try:
-        prompt = (sys.stdin.read() if text == "-" else text).strip()
-    except UnicodeDecodeError as error:
-        raise UserError("--prompt -: the standard input is not text (UTF-8)") from error
-    if not prompt:
-        where = "the standard input is empty" if text == "-" else "it is empty"
-        raise UserError(f"--prompt: {where}; write a question, such as --prompt 'What is 3 + 4?'")
-    return prompt
+app.command()(tokenizer)
 
 
 def main() -> None:

@@ -38,14 +38,17 @@ def _registered(kind: str, incomplete: str) -> list[str]:
     return _starting(registry.names(kind), incomplete)
 
 
-def _words(*words: str):
+def words(*words: str):
+    """Completes the given words."""
+
     def complete(incomplete: str) -> list[str]:
         return _starting(list(words), incomplete)
 
     return complete
 
 
-def _option(flag: str, metavar: str | None, help: str, complete=None, **extra):
+def option(flag: str, metavar: str | None, help: str, complete=None, **extra):
+    """An option whose default is not shown: the help says it where it matters."""
     return typer.Option(
         flag, metavar=metavar, help=help, autocompletion=complete, show_default=False, **extra
     )
@@ -64,7 +67,7 @@ Recipe = Annotated[
 ]
 MaybeRecipe = Annotated[
     str | None,
-    _option(
+    option(
         "--recipe",
         "NAME|FILE",
         "A bundled recipe, a YAML file or a run directory; default: the one that fits --model, or math. "
@@ -74,7 +77,7 @@ MaybeRecipe = Annotated[
 ]
 Set = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--set",
         "KEY=VALUE",
         "Any key of the recipe, repeatable; the value is YAML. Example: --set grpo.optimizer.lr=5e-5",
@@ -82,63 +85,63 @@ Set = Annotated[
 ]
 Model = Annotated[
     str | None,
-    _option(
+    option(
         "--model",
         "MODEL",
         "A bundled name, a folder, a run directory or a hub id. Example: --model runs/first",
-        _words("tiny-math"),
+        words("tiny-math"),
     ),
 ]
 Adapter = Annotated[
     str | None,
-    _option("--adapter", "FOLDER", "A LoRA adapter in peft's layout. Example: --adapter runs/first/adapter"),
+    option("--adapter", "FOLDER", "A LoRA adapter in peft's layout. Example: --adapter runs/first/adapter"),
 ]
 OutputDir = Annotated[
     str | None,
-    _option(
+    option(
         "--output-dir",
         "FOLDER",
         "The run directory; default: a new one in runs/. Example: --output-dir runs/first",
     ),
 ]
-Seed = Annotated[int | None, _option("--seed", "N", "Fixes every random draw. Example: --seed 1")]
+Seed = Annotated[int | None, option("--seed", "N", "Fixes every random draw. Example: --seed 1")]
 Device = Annotated[
     str | None,
-    _option(
+    option(
         "--device",
         "NAME",
         "cpu, cuda, mps or auto. Example: --device cpu",
-        _words("auto", "cpu", "cuda", "mps"),
+        words("auto", "cpu", "cuda", "mps"),
     ),
 ]
 Dtype = Annotated[
     str | None,
-    _option(
-        "--dtype", "NAME", "float32 or bfloat16. Example: --dtype bfloat16", _words("float32", "bfloat16")
+    option(
+        "--dtype", "NAME", "float32 or bfloat16. Example: --dtype bfloat16", words("float32", "bfloat16")
     ),
 ]
-Offline = Annotated[bool, _option("--offline", None, "Never ask the network. Example: --offline")]
+Offline = Annotated[bool, option("--offline", None, "Never ask the network. Example: --offline")]
 
 # --- training ---------------------------------------------------------------------------------------
 
-MaxSteps = Annotated[int | None, _option("--max-steps", "N", "Optimiser steps. Example: --max-steps 20")]
-Limit = Annotated[int | None, _option("--limit", "N", "Use the first N problems only. Example: --limit 64")]
+MaxSteps = Annotated[int | None, option("--max-steps", "N", "Optimiser steps. Example: --max-steps 20")]
+Limit = Annotated[int | None, option("--limit", "N", "Use the first N problems only. Example: --limit 64")]
 Tracker = Annotated[
     str | None,
-    _option(
+    option(
         "--tracker",
         "NAME",
         "Also send metrics to tensorboard or wandb. Example: --tracker tensorboard",
-        _words("tensorboard", "wandb"),
+        words("tensorboard", "wandb"),
     ),
 ]
 Merge = Annotated[
     bool,
-    _option("--merge", None, "Save the weights with the LoRA adapter merged in as well. Example: --merge"),
+    option("--merge", None, "Save the weights with the LoRA adapter merged in as well. Example: --merge"),
 ]
 Resume = Annotated[
     str | None,
-    _option(
+    option(
         "--resume",
         "RUN",
         "Continue a run from its newest whole checkpoint, from one of its checkpoints (RUN/checkpoints/step-000040), "
@@ -148,7 +151,7 @@ Resume = Annotated[
 
 Force = Annotated[
     bool,
-    _option(
+    option(
         "--force", None, "With --resume: go on although the recipe has changed. Example: --resume runs/first --force"
     ),
 ]
@@ -157,28 +160,28 @@ Force = Annotated[
 
 SamplingSteps = Annotated[
     int | None,
-    _option("--sampling-steps", "N", "Denoising steps. Example: --sampling-steps 24"),
+    option("--sampling-steps", "N", "Denoising steps. Example: --sampling-steps 24"),
 ]
 Sampler = Annotated[
     str | None,
-    _option(
+    option(
         "--sampler",
         "NAME",
         "A sampler's name, or module.path:function. Example: --sampler low-confidence",
         complete_sampler,
     ),
 ]
-Length = Annotated[int | None, _option("--length", "N", "Tokens of a completion. Example: --length 24")]
+Length = Annotated[int | None, option("--length", "N", "Tokens of a completion. Example: --length 24")]
 BlockLength = Annotated[
     int | None,
-    _option("--block-length", "N", "Tokens of a block; must divide the length. Example: --block-length 8"),
+    option("--block-length", "N", "Tokens of a block; must divide the length. Example: --block-length 8"),
 ]
 Temperature = Annotated[
-    float | None, _option("--temperature", "T", "0 takes the most likely token. Example: --temperature 0.7")
+    float | None, option("--temperature", "T", "0 takes the most likely token. Example: --temperature 0.7")
 ]
 Temperatures = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--temperature",
         "T[,T...]",
         "0 takes the most likely token; several are measured one after another. Example: --temperature 0,0.7,1",
@@ -186,7 +189,7 @@ Temperatures = Annotated[
 ]
 Lengths = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--length",
         "N[,N...]",
         "Tokens of a completion; several are measured one after another. Without --sampling-steps the recipe's "
@@ -195,40 +198,19 @@ Lengths = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    _option("--threshold", "P", "confidence-threshold writes every token above it at once. Example: --threshold 0.9"),
+    option("--threshold", "P", "confidence-threshold writes every token above it at once. Example: --threshold 0.9"),
 ]
 Cache = Annotated[
     str | None,
-    _option(
+    option(
         "--cache",
         "KIND",
         "Remember keys and values within a block: none, prefix or dual. Example: --cache dual",
-        _words("none", "prefix", "dual"),
+        words("none", "prefix", "dual"),
     ),
 ]
 Guidance = Annotated[
-    float | None, _option("--guidance", "W", "Weight of classifier-free guidance. Example: --guidance 1.5")
-]
-
-Prompt = Annotated[
-    list[str],
-    _option(
-        "--prompt",
-        "TEXT",
-        "What to ask, repeatable; - reads the standard input. Example: --prompt 'What is 3 + 4?'",
-    ),
-]
-Count = Annotated[
-    int,
-    typer.Option("-n", "--count", metavar="N", min=1, help="Completions of each prompt. Example: -n 4"),
-]
-Trace = Annotated[
-    str | None,
-    _option(
-        "--trace",
-        "FILE",
-        "Show the denoising step by step, and write it as an HTML page. Example: --trace trace.html",
-    ),
+    float | None, option("--guidance", "W", "Weight of classifier-free guidance. Example: --guidance 1.5")
 ]
 
 # --- benchmarks -------------------------------------------------------------------------------------
@@ -245,27 +227,27 @@ Benchmark = Annotated[
 ]
 Data = Annotated[
     str | None,
-    _option(
+    option(
         "--data",
         "FILE",
         "Its file (.jsonl, .json or .csv, also .gz) or a hub id. Example: --data gsm8k_test.jsonl.gz",
     ),
 ]
 Split = Annotated[
-    str | None, _option("--split", "NAME", "The split; default: test. Example: --split validation")
+    str | None, option("--split", "NAME", "The split; default: test. Example: --split validation")
 ]
 Protocol = Annotated[
     str | None,
-    _option(
+    option(
         "--protocol",
         "NAME",
         "How answers are read and compared: maskgrpo, or d1 as published. Example: --protocol d1",
-        _words("maskgrpo", "d1"),
+        words("maskgrpo", "d1"),
     ),
 ]
 Generations = Annotated[
     str | None,
-    _option(
+    option(
         "--generations",
         "FILE",
         "Judge text made elsewhere (question, generation, ground_truth), without a model. "
@@ -281,21 +263,21 @@ Samples = Annotated[
 ]
 PassAt = Annotated[
     list[str] | None,
-    _option("--pass-at", "K[,K...]", "The k of pass@k; default: 1 and --samples. Example: --pass-at 1,4,8"),
+    option("--pass-at", "K[,K...]", "The k of pass@k; default: 1 and --samples. Example: --pass-at 1,4,8"),
 ]
 Shots = Annotated[
     int | None,
-    _option("--shots", "N", "Show N worked examples of the train split before each problem. Example: --shots 4"),
+    option("--shots", "N", "Show N worked examples of the train split before each problem. Example: --shots 4"),
 ]
 ShotsData = Annotated[
     str | None,
-    _option(
+    option(
         "--shots-data", "FILE", "Show the first worked answers of this file instead. Example: --shots-data worked.jsonl"
     ),
 ]
 ResumeEvaluation = Annotated[
     str | None,
-    _option(
+    option(
         "--resume",
         "RUN",
         "Continue an evaluation that was interrupted; nothing is computed again. Example: --resume runs/first",
@@ -303,7 +285,7 @@ ResumeEvaluation = Annotated[
 ]
 Compare = Annotated[
     tuple[str, str] | None,
-    _option(
+    option(
         "--compare",
         "A B",
         "Compare two evaluations problem by problem: run directories, or their results.json. "
@@ -311,7 +293,7 @@ Compare = Annotated[
     ),
 ]
 BatchSize = Annotated[
-    int | None, _option("--batch-size", "N", "Completions drawn at once. Example: --batch-size 32")
+    int | None, option("--batch-size", "N", "Completions drawn at once. Example: --batch-size 32")
 ]
 
 # --- from options to keys of the recipe -------------------------------------------------------------
@@ -336,6 +318,14 @@ _TRAINING = {
 KEYS: dict[str, dict[str, str]] = {
     "grpo": {**_TRAINING, "max_steps": "grpo.steps"},
     "sft": {**_TRAINING, "max_steps": "sft.steps"},
+    "tokenizer": {
+        "seed": "seed",
+        "device": "device",
+        "output_dir": "output_dir",
+        "limit": "task.limit",
+        "tracker": "tracker",
+        "max_steps": "tokenizer.steps",
+    },
     "sample": {
         **_EVERYWHERE,
         "sampler": "sampler.name",
@@ -375,7 +365,7 @@ def overrides(command: str, params: Mapping[str, Any]) -> list[str | Override]:
     from maskgrpo_cli.config import Override
 
     void = []
-    if params["model"] is not None:  # they belong to the recipe's own model
+    if params.get("model") is not None:  # they belong to the recipe's own model
         void = ["model.adapter", "model.revision"] + (["sft.from_scratch"] if command == "sft" else [])
     changed: list[str | Override] = [
         *(Override(key, None, "--model") for key in void),

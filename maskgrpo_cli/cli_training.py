@@ -66,11 +66,14 @@ def with_run_directory(config: Config, name: str) -> Config:
 
 def _with_absolute_paths(config: Config) -> Config:
     """`config` with every file and folder that is here named in full, so that the run goes on from anywhere."""
-    sections = {"model": ("path", "adapter"), "task": ("data",), "evaluation": ("data", "shots_data")}
+    sections = {"model": ("path", "adapter", "image_tokenizer"), "task": ("data",), "evaluation": ("data", "shots_data")}
     changed = {}
     for section, keys in sections.items():
         values = {key: _absolute(getattr(getattr(config, section), key)) for key in keys}
         changed[section] = getattr(config, section).model_copy(update=values)
+    if config.sft.mixture:
+        parts = [part.model_copy(update={"data": _absolute(part.data)}) for part in config.sft.mixture]
+        changed["sft"] = config.sft.model_copy(update={"mixture": parts})
     return config.model_copy(update=changed)
 
 

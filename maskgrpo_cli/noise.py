@@ -33,6 +33,7 @@ class Purpose(enum.IntEnum):
     GLOBAL = 14
     REMASK = 15
     CONDITION = 16
+    MIXTURE = 17
 
 
 def generator(*key: int) -> np.random.Generator:

@@ -49,6 +49,10 @@ TABLES: dict[str, dict[str, str]] = {
         "d1": "maskgrpo_cli.estimators.masks:d1",
         "coupled": "maskgrpo_cli.estimators.masks:coupled",
     },
+    "supervision": {
+        "text": "maskgrpo_cli.estimators.supervised:TEXT",
+        "image": "maskgrpo_cli.estimators.supervised_image:IMAGE",
+    },
     "advantage": {
         "group": "maskgrpo_cli.objective:group_advantage",
         "pref": "maskgrpo_cli.objective:pref_advantage",
@@ -63,6 +67,11 @@ TABLES: dict[str, dict[str, str]] = {
     "modality": {
         "text": "maskgrpo_cli.modalities.text:TextModality",
         "image": "maskgrpo_cli.modalities.image:ImageModality",
+        "understanding": "maskgrpo_cli.modalities.understanding:UnderstandingModality",
+    },
+    "view": {
+        "text": "maskgrpo_cli.engine.reporting.completions:TextView",
+        "image": "maskgrpo_cli.engine.pictures.view:PictureView",
     },
     "model": {
         "llada": "maskgrpo_cli.models.llada:LLaDAModelLM",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
 
@@ -172,6 +174,48 @@ class Vocabulary:
     fill_id: int | None = None  # what fills the places after the end of an answer
 
 
+class Modality(Protocol):
+    """What a model reads and writes: prompts to canvases, ids to completions. Text is one, pictures are another."""
+
+    tokenizer: Any
+    vocabulary: Vocabulary
+    prompt_overhead: int  # tokens that every prompt has besides what is asked
+    supervision: str  # the registered name of how it is learnt from worked answers
+
+    def encode(self, chats: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[int]]:
+        """Prompt ids of chats."""
+
+    def render(self, chats: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
+        """The text that the model sees of chats."""
+
+    def cut(self, prompt: list[int], length: int) -> list[int]:
+        """A prompt that is too long, cut where it matters least."""
+
+    def without_condition(self, prompt: list[int]) -> list[int]:
+        """What stands in the place of a prompt that is left out in training, so that guidance has a counterpart."""
+
+    def canvas(self, prompts: Sequence[Sequence[int]], length: int) -> Canvas:
+        """Prompts and a response of `length` masks, on the CPU."""
+
+    def answers(self, completions: Sequence[Any], length: int) -> Tensor:
+        """Ids [B, L] of completions to be learnt; raises UserError for a length that no completion has."""
+
+    def missing(self, answers: Tensor) -> Tensor:
+        """[B] bool: answers [B, L] of which the end did not fit."""
+
+    def valid(self, response: Tensor) -> Tensor:
+        """[B, L] bool: the tokens that belong to the answer."""
+
+    def decode(self, response: Tensor) -> list[Any]:
+        """The completions as rewards and judges see them: strings, or PIL images."""
+
+    def written(self, completion: Any, folder: Path | None, name: str) -> str:
+        """A completion as a line of a file holds it; what is no text is saved as `folder/name`, if there is one."""
+
+    def pieces(self, row: Tensor) -> list[str | None]:
+        """Each token of one response [L] in words, None where it is still masked."""
+
+
 @dataclass
 class Memory:
     """Keys and values that a denoiser keeps from one pass to the next, and which columns a pass computes anew.
@@ -208,6 +252,14 @@ class Denoise(Protocol):
 
 Observe = Callable[[int, int, "Tensor"], None]
 """`observe(step, steps, response)`: called after each denoising step with the response [B, L] so far."""
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """How a modality is learnt: the loss is - sum(weight * log p) over the copies / sum of the examples' shares."""
+
+    copy: Callable[..., NoisyCopy]  # (canvas, noise, **options)
+    share: Callable[..., Tensor]  # (noise, length, **options) -> [B]; every process can ask for those of all
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def tiny_model(tmp_path_factory):
     """Folder of an untrained model of 50,000 parameters that knows the words of the arithmetic task."""
     from maskgrpo_cli.config.schema import Architecture, Config
     from maskgrpo_cli.engine.devices import make_accelerator
-    from maskgrpo_cli.engine.policy import new_policy
+    from maskgrpo_cli.engine.fresh import new_policy
     from maskgrpo_cli.tasks.arithmetic import ARITHMETIC
 
     folder = tmp_path_factory.mktemp("tiny")

@@ -87,7 +87,7 @@ def test_every_option_is_documented_with_an_example():
 
 def test_every_option_is_read():
     taken_otherwise = {"recipe", "set_", "prompt", "count", "trace", "benchmark", "resume", "force", "compare",
-                       "generations"}
+                       "generations", "output", "edit", "keep", "strength", "mode", "like", "no_preview"}
     commands = dict(commands_below(get_command(cli.app)))
     for name, keys in cli_options.KEYS.items():
         assert {param.name for param in commands[name].params} == set(keys) | taken_otherwise & {

@@ -6,12 +6,12 @@ from conftest import LORA
 from test_engine_invariants import method, near  # noqa: F401
 
 from maskgrpo_cli.engine.devices import make_accelerator
+from maskgrpo_cli.engine.examples import load_parts
 from maskgrpo_cli.engine.interrupts import Interrupts
 from maskgrpo_cli.engine.policy import load_policy
 from maskgrpo_cli.engine.reporting.display import make_reporter
 from maskgrpo_cli.engine.session import Session
 from maskgrpo_cli.engine.sft import Sft
-from maskgrpo_cli.tasks.arithmetic import ARITHMETIC
 
 KINDS = {
     "full": {},
@@ -45,7 +45,8 @@ def test_gradients_of_sft(tiny_config, adapter):
         config = tiny_config("run", "sft", **adapter, sft__micro_batch_size=size)
         accelerator = make_accelerator(config)
         session = Session(config, accelerator, None, make_reporter(None, "test", 0, quiet=True), Interrupts())
-        sft = Sft(session, load_policy(config, accelerator, trained=True), ARITHMETIC.load(None, "train", limit=8))
+        policy = load_policy(config, accelerator, trained=True)
+        sft = Sft(session, policy, load_parts(session, policy))
         sft.step(0)
         found.append(gradients(sft.policy))
     assert found[0].abs().max() > 1e-3

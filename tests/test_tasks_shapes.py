@@ -10,11 +10,9 @@ import pytest
 from shape_pictures import put
 
 from maskgrpo_cli import registry
-from maskgrpo_cli.config.schema import TaskConfig
 from maskgrpo_cli.domains.shapes.reading import parse
 from maskgrpo_cli.domains.shapes.splits import CATEGORIES
 from maskgrpo_cli.domains.shapes.words import COLOURS, SHAPES, in_words
-from maskgrpo_cli.engine.data import find_task
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.tasks.shapes import SIZES
 
@@ -153,7 +151,3 @@ def test_mistakes_of_users(tmp_path):
     with pytest.raises(ValueError, match="'dog' is no shape"):
         TASK.restore("a dog", None, "one")
 
-
-def test_a_text_model_is_not_asked_for_pictures():
-    with pytest.raises(UserError, match="'shapes' is answered with pictures"):
-        find_task(TaskConfig(name="shapes"))

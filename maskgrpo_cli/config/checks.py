@@ -317,6 +317,22 @@ def _curve(config: Config, every: int | None) -> Found:
         yield "evaluation.keep", own.keep, advice, None
 
 
+@check("tokenizer", commands=("tokenizer", None))
+def _levels(config: Config) -> Found:
+    own = config.tokenizer
+    sides, groups = {"encoder": own.encoder, "decoder": own.decoder}, own.group_norm_groups
+    levels = len(own.encoder.ch_mult)
+    for name, side in sides.items():
+        for key in ("ch_mult", "num_res_blocks"):
+            if len(value := getattr(side, key)) != levels:
+                yield f"tokenizer.{name}.{key}", value, f"{levels} numbers, as many as tokenizer.encoder.ch_mult", None
+        if any(side.ch * factor % groups for factor in side.ch_mult):
+            advice = f"a multiple of tokenizer.group_norm_groups = {groups} on every level (ch times ch_mult)"
+            yield f"tokenizer.{name}.ch", side.ch, advice, None
+    if own.size % (factor := 2 ** (levels - 1)):
+        yield "tokenizer.size", own.size, f"a multiple of {factor}, a code's side with {levels} levels", None
+
+
 @check("task.rewards", commands=("grpo", None))
 def _something_to_learn(config: Config) -> Found:
     rewards = config.task.rewards

@@ -63,7 +63,7 @@ class Evaluations:
             return self._read(keep)
         if skip:
             return {}
-        results = self.final()
+        results = self._measure("before")
         if self.session.run and results:
             write_whole(keep, json.dumps({key: [vars(item) for item in rows] for key, rows in results.items()}))
         for temperature, judged in results.items():
@@ -80,11 +80,15 @@ class Evaluations:
 
     def final(self) -> Results:
         """The test problems at every temperature."""
+        return self._measure("after")
+
+    def _measure(self, when: str) -> Results:
         if not self._test:
             return {}
-        return {t: self._run(self._test, t, "test") for t in self.settings.temperatures}
+        folder = Path(self.session.config.output_dir) / "evaluations"
+        return {t: self._run(self._test, t, "test", folder / f"{when}-T{t:g}") for t in self.settings.temperatures}
 
-    def _run(self, problems, temperature: float, phase: str) -> list[Judged]:
+    def _run(self, problems, temperature: float, phase: str, folder: Path | None = None) -> list[Judged]:
         self.session.check_interrupts()
         return evaluate(
             self.policy,
@@ -95,15 +99,19 @@ class Evaluations:
             protocol=self.settings.protocol,
             rewards=self.rewards,
             progress=self.session.progress(phase),
+            folder=folder,
         )
 
     def compare(self, before: Results, after: Results) -> dict:
         """The part of summary.json that says what changed, and three problems solved now that were not before."""
-        evaluations, styles = [], []
+        evaluations, rewards, styles = [], [], []
         for place, (temperature, judged) in enumerate(after.items()):
             then, now = before.get(temperature), tally(judged)
             past = tally(then) if then else None
             evaluations.append({"name": name_of(temperature), "before": past, "after": now})
+            if now["reward"] is not None:
+                name = "mean reward" + ("" if temperature == 0 else f" at T={temperature:g}")
+                rewards.append({"name": name, "before": past["reward"] if past else None, "after": now["reward"]})
             if place == 0:
                 names = sorted({*now["styles"], *(past["styles"] if past else ())})
                 styles = [
@@ -116,7 +124,7 @@ class Evaluations:
                 ]
         first = next(iter(after), None)
         solved = solved_now(before.get(first, ()), after.get(first, ()))
-        return {"evaluations": evaluations, "styles": styles, "solved_now": solved}
+        return {"evaluations": evaluations, "rewards": rewards, "styles": styles, "solved_now": solved}
 
 
 def describe(name: str, judged: Sequence[Judged]) -> str:

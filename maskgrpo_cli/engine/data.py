@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+
+import numpy as np
 
 from maskgrpo_cli import registry
 from maskgrpo_cli.config.schema import Config, TaskConfig
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.noise import Purpose, generator
-from maskgrpo_cli.types import Problem, Task
+from maskgrpo_cli.types import Modality, Problem, Task
 
 
 def find_task(settings: TaskConfig) -> Task:
-    """The task that a recipe names.
-
-    Raises:
-        UserError: it is unknown, or asks for pictures.
-    """
-    task = registry.resolve("task", settings.name)
-    if getattr(task, "modality", "text") != "text":
-        raise UserError(f"task '{settings.name}' is answered with pictures; grpo, sft and eval train and measure text")
-    return task
+    """The task that a recipe names; raises UserError where it is unknown."""
+    return registry.resolve("task", settings.name)
 
 
 def load_problems(
@@ -42,24 +38,24 @@ def reward_weights(config: Config, task: Task) -> dict[str, float]:
 
 
 def encode_prompts(
-    problems: Sequence[Problem], encode: Callable, settings: TaskConfig, warn: Callable[[str], None]
+    problems: Sequence[Problem], modality: Modality, settings: TaskConfig, warn: Callable[[str], None]
 ) -> tuple[list[Problem], list[list[int]]]:
     """Problems and prompt ids under the recipe's policy for over-long prompts.
 
     Raises:
         UserError: no prompt is short enough.
     """
-    kept, prompts, long = [], [], 0
-    for problem, ids in zip(problems, encode([problem.messages for problem in problems]), strict=True):
-        if len(ids) > settings.max_prompt_length:
+    kept, prompts, long, longest = [], [], 0, settings.max_prompt_length + modality.prompt_overhead
+    for problem, ids in zip(problems, modality.encode([problem.messages for problem in problems]), strict=True):
+        if len(ids) > longest:
             long += 1
             if settings.over_long == "drop":
                 continue
-            ids = ids[-settings.max_prompt_length :]
+            ids = modality.cut(ids, longest)
         kept.append(problem)
         prompts.append(ids)
     if long:
-        done = "dropped" if settings.over_long == "drop" else "cut at the left"
+        done = "dropped" if settings.over_long == "drop" else "cut"
         warn(
             f"{long} of {len(problems)} prompts are longer than task.max_prompt_length = "
             f"{settings.max_prompt_length} tokens and were {done}"
@@ -72,13 +68,11 @@ def encode_prompts(
     return kept, prompts
 
 
-def shuffled(seed: int, first: int, count: int, size: int) -> list[int]:
-    """Items `first` .. `first + count` of an endless stream over `size` items, shuffled anew each epoch."""
-    orders: dict[int, list[int]] = {}
-    chosen = []
-    for place in range(first, first + count):
-        epoch, offset = divmod(place, size)
-        if epoch not in orders:
-            orders[epoch] = generator(seed, Purpose.DATA, epoch).permutation(size).tolist()
-        chosen.append(orders[epoch][offset])
-    return chosen
+def shuffled(seed: int, places: Iterable[int], size: int) -> list[int]:
+    """The items at `places` of an endless stream over `size` items, shuffled anew each epoch."""
+    return [int(_order(seed, place // size, size)[place % size]) for place in places]
+
+
+@lru_cache(maxsize=8)
+def _order(seed: int, epoch: int, size: int) -> np.ndarray:
+    return generator(seed, Purpose.DATA, epoch).permutation(size)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-
 import torch
 from torch import Tensor
 
 from maskgrpo_cli import registry
 from maskgrpo_cli.config.schema import GrpoConfig
+from maskgrpo_cli.engine.arguments import taken
 from maskgrpo_cli.engine.policy import Policy
 from maskgrpo_cli.engine.rollouts import Rollout
 from maskgrpo_cli.estimators.masks import random_ratio, scheduled_ratio
@@ -29,8 +28,7 @@ class Estimator:
         self.policy, self.settings, self.seed, self.mine = policy, settings, seed, mine
         self._masks = registry.resolve("estimator", settings.estimator.name)
         offered = settings.estimator.model_dump(include={"span", "prompt_mask_rate", "full_copy"})
-        taken = inspect.signature(self._masks).parameters
-        self._options = {key: value for key, value in offered.items() if key in taken}
+        self._options = taken(self._masks, offered)
 
     def noise(self, rollout: Rollout, update: int, rows: list[int]) -> Noise:
         """The draws of some samples for an update."""
@@ -45,7 +43,7 @@ class Estimator:
         """The full canvas of some samples and their noisy copies for an update."""
         responses = rollout.responses[rows]
         canvas = self.policy.modality.canvas([rollout.prompts[row] for row in rows], responses.shape[1])
-        canvas.ids[:, canvas.start :] = responses
+        canvas.response.copy_(responses)
         noise = self.noise(rollout, update, rows)
         ratio = self._ratio(update, noise, len(rows))
         return canvas, self._masks(canvas, self.valid(responses), ratio, noise, **self._options)

@@ -21,6 +21,7 @@ from maskgrpo_cli.engine.evaluation_identity import check_lengths, identity
 from maskgrpo_cli.engine.evaluator import batches, evaluate, gathered
 from maskgrpo_cli.engine.interrupts import Interrupts
 from maskgrpo_cli.engine.judging import Judged, check_protocol
+from maskgrpo_cli.engine.modality import modality_of
 from maskgrpo_cli.engine.policy import Policy, load_policy
 from maskgrpo_cli.engine.reporting.display import make_reporter
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory, environment, peak_memory_bytes
@@ -123,7 +124,8 @@ class Measurement:
     def carry_out(self) -> dict:
         """Every setting, one after another; returns what results.json says."""
         config, evaluation = self.session.config, self.evaluation
-        policy = load_policy(config, self.session.accelerator, trained=False)
+        modality = modality_of(evaluation.task)
+        policy = load_policy(config, self.session.accelerator, trained=False, modality=modality)
         check_lengths(policy, evaluation.problems, max(s.length for s in evaluation.settings), config.evaluation.shots)
         measured = identity(config, policy, evaluation.problems, evaluation.shots)
         self.begun = self._begin(measured)
@@ -155,6 +157,7 @@ class Measurement:
                 kept=kept[place * each : (place + 1) * each],
                 gather=False,
                 progress=self._progress(place),
+                folder=self.directory / PICTURES,
                 each=self._keep,
             )
 
@@ -225,5 +228,6 @@ class Measurement:
         }
 
 
+PICTURES = "pictures"  # the folder of completions that are no text
 NOTE_EVERY = 5.0  # seconds between the notes of the time spent
 KEPT = {"temperatures", "lengths", "steps", "samples", "pass_at", "shots", "shots_data", "protocol"}

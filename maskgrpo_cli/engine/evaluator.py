@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from accelerate import Accelerator
 
@@ -40,6 +41,7 @@ def evaluate(
     kept: Sequence[Judged] = (),
     gather: bool = True,
     progress: Progress | None = None,
+    folder: Path | None = None,
     each: Callable[[list[Judged]], None] | None = None,
 ) -> list[Judged]:
     """Complete and judge every problem `samples` times, spread over the processes; all results come back.
@@ -51,6 +53,7 @@ def evaluate(
         kept: this process's results of whole batches that were made before; they are not made again.
         gather: False leaves out the results of the other processes, and waits for none of them.
         progress: called with (denoising steps done, all of them) over this process's batches.
+        folder: where completions that are no text are saved; None: they are judged and forgotten.
         each: called with the results of a batch as they come, on the process that made them.
 
     Returns:
@@ -76,6 +79,7 @@ def evaluate(
         results = judge(task, batch, completions, rewards, protocol)
         for item in results:
             item.sample, item.temperature, item.length = sample, settings.temperature, settings.length
+            item.completion = policy.modality.written(item.completion, folder, f"{item.id}-{sample}")
         judged += results
         if each:
             each(results)

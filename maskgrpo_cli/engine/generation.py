@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from maskgrpo_cli import registry
 from maskgrpo_cli.config.schema import SamplerConfig
+from maskgrpo_cli.engine.arguments import taken
 from maskgrpo_cli.engine.policy import Policy
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.noise import Noise
@@ -21,14 +21,13 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def sampler_options(settings: SamplerConfig) -> tuple[Callable, dict]:
-    """The sampler and those of the settings that it takes."""
-    sampler = registry.resolve("sampler", settings.name)
-    taken = inspect.signature(sampler).parameters
-    if settings.cache != "none" and "cache" not in taken:
+def sampler_options(settings: SamplerConfig, sampler: Callable | None = None) -> tuple[Callable, dict]:
+    """The sampler, by default the one that is named, and those of the settings that it takes."""
+    sampler = sampler or registry.resolve("sampler", settings.name)
+    options = taken(sampler, settings.model_dump(include=OPTIONS))
+    if settings.cache != "none" and "cache" not in options:
         raise UserError(f"sampler.cache = {settings.cache}: sampler '{settings.name}' has no cache; write none")
-    options = settings.model_dump(include=OPTIONS)
-    return sampler, {key: value for key, value in options.items() if key in taken}
+    return sampler, options
 
 
 def check_length(columns: int, policy: Policy) -> None:
@@ -48,6 +47,7 @@ def generate(
     noise: Noise,
     progress: Progress | None = None,
     observe: Observe | None = None,
+    sampler: Callable | None = None,
 ) -> Tensor:
     """Complete prompts (token ids), `batch_size` at a time.
 
@@ -55,11 +55,12 @@ def generate(
         noise: the draws of these prompts, one sample each; a completion depends on its own draws only.
         progress: called with (denoising steps done, all of them) over all batches.
         observe: called by the sampler after each step of each batch.
+        sampler: one that is in no table, instead of the one that the settings name.
 
     Returns:
         [N, L] responses on the CPU.
     """
-    sampler, options = sampler_options(settings)
+    sampler, options = sampler_options(settings, sampler)
     denoise = policy.denoiser(settings.guidance)
     batches = range(0, len(prompts), settings.batch_size)
     responses = []

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from maskgrpo_cli import registry
@@ -18,6 +19,7 @@ from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.engine import data
 from maskgrpo_cli.engine.devices import gather_rows, total
 from maskgrpo_cli.engine.estimation import Estimator
+from maskgrpo_cli.engine.modality import modality_of
 from maskgrpo_cli.engine.policy import Policy, load_policy, seeded
 from maskgrpo_cli.engine.resume import Resume
 from maskgrpo_cli.engine.rollouts import Collector, Rollout
@@ -189,6 +191,7 @@ def run(config: Config, recipe: str, resume: Resume | None = None) -> None:
         problems = data.load_problems(config, task, config.task.split, limit=config.task.limit)
         return Grpo(session, policy, task, problems)
 
-    train(
-        config, recipe, "grpo", lambda accelerator, task: load_policy(config, accelerator, trained=True), make, resume
-    )
+    def make_policy(accelerator: Accelerator, task: Task) -> Policy:
+        return load_policy(config, accelerator, trained=True, modality=modality_of(task))
+
+    train(config, recipe, "grpo", make_policy, make, resume)

@@ -11,25 +11,28 @@ from accelerate import Accelerator
 from torch import nn
 
 from maskgrpo_cli import registry
-from maskgrpo_cli.config.schema import Architecture, Config, LoraConfig
+from maskgrpo_cli.config.schema import Config, LoraConfig
 from maskgrpo_cli.engine.devices import DTYPES
+from maskgrpo_cli.engine.modality import DEFAULT, Modalities
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.models import adapters
 from maskgrpo_cli.models.denoiser import Denoiser
 from maskgrpo_cli.models.loading import load_tokenizer, load_weights, locate, read_config
+from maskgrpo_cli.types import Vocabulary
 
 ADAPTER, MODEL = "adapter", "model"
 
 
 class Policy:
-    """A denoiser with its modality.
+    """A denoiser with its modality, that of the task; `modalities` makes others of the same model.
 
     `model` is what forward passes go through (prepared by accelerate); `plain` is the same model unwrapped.
     """
 
-    def __init__(self, model: nn.Module, modality, accelerator: Accelerator, base: str):
+    def __init__(self, model: nn.Module, modalities: Modalities, modality: str, accelerator: Accelerator, base: str):
         self.plain, self.model = model, model
-        self.modality, self.accelerator, self.base = modality, accelerator, base
+        self.modalities, self.modality = modalities, modalities(modality)
+        self.accelerator, self.base = accelerator, base
         self._reference: nn.Module | None = None
 
     def parameters(self) -> list[nn.Parameter]:
@@ -46,9 +49,9 @@ class Policy:
             return True
         return any(isinstance(module, nn.Dropout) and module.p > 0 for module in self.plain.modules())
 
-    def denoiser(self, guidance: float = 0.0) -> Denoiser:
-        """The policy as samplers and estimators call it."""
-        return Denoiser(self.model, self.modality.vocabulary, guidance)
+    def denoiser(self, guidance: float = 0.0, vocabulary: Vocabulary | None = None) -> Denoiser:
+        """The policy as samplers and estimators call it, over the task's vocabulary where no other is given."""
+        return Denoiser(self.model, vocabulary or self.modality.vocabulary, guidance)
 
     # --- the reference ---------------------------------------------------------------------------
 
@@ -121,7 +124,7 @@ class Policy:
         self.modality.tokenizer.save_pretrained(folder)
 
 
-def load_policy(config: Config, accelerator: Accelerator, *, trained: bool, modality: str = "text") -> Policy:
+def load_policy(config: Config, accelerator: Accelerator, *, trained: bool, modality: str = DEFAULT) -> Policy:
     """The policy that a config names, on the accelerator's device and not yet prepared for training.
 
     Trained weights are float32; frozen ones have the config's dtype.
@@ -139,36 +142,16 @@ def load_policy(config: Config, accelerator: Accelerator, *, trained: bool, moda
     if settings.gradient_checkpointing and trained:
         base = model.get_base_model() if adapters.is_lora(model) else model
         base.gradient_checkpointing_enable()
-    tokenizer = load_tokenizer(folder)
-    return _assemble(model, tokenizer, modality, accelerator, path)
+    return assemble(model, load_tokenizer(folder), modality, accelerator, path, config)
 
 
-def new_policy(
-    architecture: Architecture, pieces: list[str], seed: int, accelerator: Accelerator, modality: str = "text"
+def assemble(
+    model: nn.Module, tokenizer, modality: str, accelerator: Accelerator, base: str, config: Config
 ) -> Policy:
-    """A LLaDA-shaped policy with fresh weights and a tokenizer made of a task's word pieces."""
-    from maskgrpo_cli.models.llada import LLaDAConfig, LLaDAModelLM
-    from maskgrpo_cli.models.tokenizer import build_tokenizer
-
-    tokenizer = build_tokenizer(pieces)
-    config = LLaDAConfig(
-        **architecture.model_dump(),
-        vocab_size=len(tokenizer),
-        mask_token_id=tokenizer.mask_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    with seeded(seed):
-        model = LLaDAModelLM(config)
-        model.initialise_small()
-    return _assemble(model.eval(), tokenizer, modality, accelerator, "new")
-
-
-def _assemble(model: nn.Module, tokenizer, modality: str, accelerator: Accelerator, base: str) -> Policy:
-    config = model.config
-    kind = registry.resolve("modality", modality)
-    text = kind(tokenizer, config.mask_token_id, config.embedding_size)
-    return Policy(model.to(accelerator.device).eval(), text, accelerator, base)  # fresh adapters come in training mode
+    """A policy of a model and its tokenizer; raises UserError where the modality does not fit them."""
+    modalities = Modalities(config, tokenizer, model.config, accelerator.device)
+    # fresh adapters come in training mode
+    return Policy(model.to(accelerator.device).eval(), modalities, modality, accelerator, base)
 
 
 def run_adapter(path: str, adapter: str | None) -> tuple[str, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,6 +55,7 @@ class Rollout:
         return cls(**fields)
 
 
+ROLLOUTS = "rollouts"  # the folder of completions that are no text
 _SAMPLE_AXIS = {"responses": 0, "advantages": 0, "old": 1, "reference": 1}  # where n is in a rollout's tensors
 
 
@@ -65,8 +67,9 @@ class Collector:
         self.session, self.policy, self.task = session, policy, task
         self.settings, self.sampler, self.seed = config.grpo, config.sampler, config.seed
         self.problems, self.prompts = data.encode_prompts(
-            problems, policy.modality.encode, config.task, session.reporter.warn
+            problems, policy.modality, config.task, session.reporter.warn
         )
+        policy.modality.canvas(self.prompts[:1], self.sampler.length)  # a length that nothing has is told at once
         self.rewards = session.rewards(task)
         self.advantage = registry.resolve("advantage", self.settings.advantage)
         samples = self.settings.prompts * self.settings.group_size
@@ -80,7 +83,8 @@ class Collector:
     def collect(self, index: int) -> Rollout:
         """Rollout number `index`, a pure function of the seed and the policy's weights; not scored yet."""
         started = time.perf_counter()
-        chosen = data.shuffled(self.seed, index * self.settings.prompts, self.settings.prompts, len(self.problems))
+        first = index * self.settings.prompts
+        chosen = data.shuffled(self.seed, range(first, first + self.settings.prompts), len(self.problems))
         rows = [chosen[sample // self.settings.group_size] for sample in self.mine]
         problems, prompts = [self.problems[row] for row in rows], [self.prompts[row] for row in rows]
         noise = Noise((self.seed, index), tuple(self.mine))
@@ -108,7 +112,7 @@ class Collector:
             metrics |= {f"style/{name}": style["share"], f"style/{name}_accuracy": style["accuracy"]}
         return advantages, metrics
 
-    def _style(self, problem: Problem, completion: str) -> tuple[str | None, bool]:
+    def _style(self, problem: Problem, completion: Any) -> tuple[str | None, bool]:
         """A completion's style, and whether it is right; judged only where the task tells styles apart."""
         style = self.task.style(completion)
         return style, style is not None and self.task.judge(completion, problem).correct
@@ -140,9 +144,13 @@ class Collector:
                 self.mine, problems, completions, rewards.tolist(), advantages.tolist(), strict=True
             )
         ]
-        first = rows[0]
-        self.session.reporter.completion(first["prompt"], first["completion"], first["reward"])
-        rows = [row for row in rows if row["sample"] < self.settings.log_completions]
+        first, run = rows[0], self.session.run
+        rows = [dict(row) for row in rows if row["sample"] < self.settings.log_completions]
         rows = gather_rows(self.session.accelerator, rows)
-        if self.session.run and rows:
-            self.session.run.completions(rows)
+        for row in rows if run else ():
+            name = f"rollout-{index:06d}-sample-{row['sample']:03d}"
+            row["completion"] = self.policy.modality.written(row["completion"], run.path / ROLLOUTS, name)
+        if run and rows:
+            run.completions(rows)
+        shown = self.policy.modality.written(first["completion"], None, "")
+        self.session.reporter.completion(first["prompt"], shown, first["reward"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from maskgrpo_cli.noise import Noise, Purpose
-from maskgrpo_cli.types import Canvas, NoisyCopy
+from maskgrpo_cli.types import Canvas, NoisyCopy, Supervision
 
 SMALLEST_TIME = 1e-3
 
@@ -22,3 +22,10 @@ def supervised_copy(canvas: Canvas, noise: Noise) -> NoisyCopy:
     mask = torch.zeros(canvas.ids.shape, dtype=torch.bool)
     mask[:, canvas.start : canvas.start + canvas.length] = hidden
     return NoisyCopy(mask, hidden, hidden / (time * canvas.length))
+
+
+def _one(noise: Noise, length: int) -> torch.Tensor:
+    return torch.ones(len(noise.samples))
+
+
+TEXT = Supervision(supervised_copy, _one)

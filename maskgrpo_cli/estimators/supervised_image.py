@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from maskgrpo_cli.noise import Noise, Purpose
-from maskgrpo_cli.types import Canvas, NoisyCopy
+from maskgrpo_cli.types import Canvas, NoisyCopy, Supervision
 
 
 def masked_counts(time: Tensor, count: int, min_mask_rate: float) -> Tensor:
@@ -26,12 +26,12 @@ def image_mask(time: Tensor, uniform: Tensor, min_mask_rate: float) -> Tensor:
     return uniform.argsort(dim=-1) < counts[:, None]
 
 
-def supervised_image_counts(noise: Noise, count: int, min_mask_rate: float) -> Tensor:
-    """[B] int64: the tokens that `supervised_image_copy` masks of pictures of `count` tokens.
+def supervised_image_counts(noise: Noise, length: int, min_mask_rate: float) -> Tensor:
+    """[B] int64: the tokens that `supervised_image_copy` masks of pictures of `length` tokens.
 
     Every process can ask for those of a whole optimiser step, whose sum the loss is divided by.
     """
-    return masked_counts(noise.uniform(Purpose.SFT_TIME, 1)[:, 0], count, min_mask_rate)
+    return masked_counts(noise.uniform(Purpose.SFT_TIME, 1)[:, 0], length, min_mask_rate)
 
 
 def supervised_image_copy(canvas: Canvas, noise: Noise, min_mask_rate: float) -> NoisyCopy:
@@ -65,3 +65,6 @@ def answer_loss(cross_entropy: Tensor, masked: Tensor, probability: Tensor, leng
         lengths: [B, L] or [B, 1] tokens of the row's answer.
     """
     return (cross_entropy * masked / (probability * lengths)).sum() / len(masked)
+
+
+IMAGE = Supervision(supervised_image_copy, supervised_image_counts)

@@ -5,7 +5,10 @@ Shapes: B pictures, N image tokens, h x w rows and columns of tokens, H x W pixe
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +16,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from maskgrpo_cli.errors import UserError
+from maskgrpo_cli.errors import RunFailed, UserError
 from maskgrpo_cli.modalities.layouts import special_ids, text_to_image
 from maskgrpo_cli.types import Canvas, Vocabulary
 
@@ -50,6 +53,8 @@ class ImageModality:
     Raises:
         UserError: tokens are missing, or the codes do not fit in the embedding.
     """
+
+    supervision, prompt_overhead = "image", 0  # the canvas adds what stands around a caption
 
     def __init__(
         self,
@@ -90,6 +95,14 @@ class ImageModality:
         """The captions: what the chats say, without a chat template."""
         return ["\n".join(message["content"] for message in chat) for chat in chats]
 
+    def cut(self, prompt: list[int], length: int) -> list[int]:
+        """The first `length` tokens of a caption that is too long."""
+        return prompt[:length]
+
+    def without_condition(self, prompt: list[int]) -> list[int]:
+        """The empty caption."""
+        return []
+
     def canvas(self, prompts: Sequence[Sequence[int]], length: int) -> Canvas:
         """`[pads] t2i bos caption eos soi` `length` masks `eoi`; the unconditional canvas has an empty caption.
 
@@ -119,6 +132,10 @@ class ImageModality:
 
     # --- responses --------------------------------------------------------------------------------
 
+    def missing(self, answers: Tensor) -> Tensor:
+        """[B] bool: False, every picture is whole."""
+        return torch.zeros(len(answers), dtype=torch.bool)
+
     def valid(self, response: Tensor) -> Tensor:
         """[B, N] bool: every image token belongs to the picture."""
         return torch.ones_like(response, dtype=torch.bool)
@@ -143,9 +160,24 @@ class ImageModality:
         size = (columns * self.pictures.factor, rows * self.pictures.factor)
         codes = [torch.empty(0, length, dtype=torch.int64)]
         for start in range(0, len(pictures), self.batch_size):
-            part = pictures[start : start + self.batch_size]
+            part = [pictures[index] for index in range(start, min(start + self.batch_size, len(pictures)))]
             codes.append(self.pictures.encode(torch.stack([as_pixels(picture, size) for picture in part])).cpu())
         return torch.cat(codes) + self.vocabulary.first
+
+    def written(self, completion: Image.Image, folder: Path | None, name: str) -> str:
+        """`FOLDER/name.png`, the last part of the folder and the file, where the picture was saved; else its size."""
+        if folder is None:
+            return f"a picture of {completion.width}x{completion.height} pixels"
+        name = re.sub(r"[^\w.-]", "_", name)
+        partial, whole = folder / f".{name}.{os.getpid()}.tmp", folder / f"{name}.png"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            completion.save(partial, "PNG")
+            os.replace(partial, whole)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise RunFailed(f"{whole} cannot be written: {error.strerror}") from error
+        return f"{folder.name}/{whole.name}"
 
     def pieces(self, row: Tensor) -> list[str | None]:
         """The code of each image token of one response [N], None where it is still masked; for traces."""
@@ -158,7 +190,12 @@ def as_bytes(images: Tensor) -> Tensor:
     return ((images.float() + 1) * 127.5).clamp(0, 255).round().byte().permute(0, 2, 3, 1).cpu()
 
 
-def as_pixels(picture: Image.Image, size: tuple[int, int]) -> Tensor:
-    """A picture, scaled (bicubic) and cut about its middle to `size` (width, height) -> [3, H, W] in [-1, 1]."""
-    fitted = ImageOps.fit(picture.convert("RGB"), size, Image.Resampling.BICUBIC)
+def as_pixels(picture: Image.Image | np.ndarray, size: tuple[int, int]) -> Tensor:
+    """A picture (PIL, or uint8 [H, W, 3]) -> [3, H, W] in [-1, 1], scaled (bicubic) and cut about its middle.
+
+    Args:
+        size: width and height.
+    """
+    whole = picture if isinstance(picture, Image.Image) else Image.fromarray(np.asarray(picture))
+    fitted = ImageOps.fit(whole.convert("RGB"), size, Image.Resampling.BICUBIC)
     return torch.from_numpy(np.asarray(fitted, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1

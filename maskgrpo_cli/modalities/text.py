@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -33,6 +34,8 @@ class TextModality:
         mask_id: the mask token.
         rows: embedding rows, of which ids without a token are never generated.
     """
+
+    supervision, prompt_overhead = "text", 0
 
     def __init__(self, tokenizer, mask_id: int, rows: int):
         self.tokenizer = tokenizer
@@ -66,6 +69,14 @@ class TextModality:
             [list(chat) for chat in chats], tokenize=False, add_generation_prompt=True
         )
 
+    def cut(self, prompt: list[int], length: int) -> list[int]:
+        """The last `length` tokens of a prompt that is too long: what is asked stands at its end."""
+        return prompt[-length:]
+
+    def without_condition(self, prompt: list[int]) -> list[int]:
+        """The prompt itself: text is not trained without one."""
+        return prompt
+
     def canvas(self, prompts: Sequence[Sequence[int]], length: int) -> Canvas:
         """Left-padded prompts and `length` masks; the unconditional canvas has its prompt masked out."""
         mask_id = self.vocabulary.mask_id
@@ -91,6 +102,10 @@ class TextModality:
             ids[index, : len(row)] = torch.tensor(row)
         return ids
 
+    def missing(self, answers: Tensor) -> Tensor:
+        """[B] bool: answers [B, L] that were cut, and so have no end."""
+        return answers[:, -1] != self.vocabulary.fill_id
+
     def valid(self, response: Tensor) -> Tensor:
         """[B, L] bool: True up to and including the first end token of each row."""
         ended = torch.isin(response, torch.tensor(self.end_ids, device=response.device))
@@ -103,6 +118,10 @@ class TextModality:
             self.tokenizer.decode(row[keep].tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
             for row, keep in zip(response.cpu(), kept.cpu(), strict=True)
         ]
+
+    def written(self, completion: str, folder: Path | None, name: str) -> str:
+        """The text itself."""
+        return completion
 
     def pieces(self, row: Tensor) -> list[str | None]:
         """The text of each token of one response [L], None where it is still masked; for traces."""

@@ -31,7 +31,7 @@ def build_tokenizer(pieces: Sequence[str], special: Sequence[str] = ()):
     scores = [(letter, -10.0) for letter in alphabet] + [(word, -10.0) for word in longer]
     tokenizer = Tokenizer(models.Unigram(scores, unk_id=0, byte_fallback=False))
     tokenizer.pre_tokenizer, tokenizer.decoder = as_bytes, decoders.ByteLevel()
-    others = [END_OF_TURN, *special]
+    others = [token for token in dict.fromkeys([END_OF_TURN, *special]) if token not in SPECIAL.values()]
     tokenizer.add_special_tokens([*dict.fromkeys(SPECIAL.values()), *others])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from maskgrpo_cli.config.schema import Architecture, Config, SamplerConfig
 from maskgrpo_cli.engine.devices import make_accelerator
-from maskgrpo_cli.engine.policy import Policy, new_policy
+from maskgrpo_cli.engine.fresh import new_policy
+from maskgrpo_cli.engine.policy import Policy
 
 VOCABULARY = 126_464  # LLaDA's
 PROMPT, LENGTH, STEPS, BLOCK, COMPLETIONS, UPDATES, LAYERS = 128, 256, 128, 16, 6, 12, 4

@@ -21,6 +21,7 @@ def render(summary: dict[str, Any]) -> RenderableType:
     """The summary for a terminal; every key of `summary` may be missing.
 
     `evaluations`: [{"name", "before", "after"}] with {"accuracy", "correct", "total", "interval"} or None;
+    `rewards`: [{"name", "before", "after"}] with numbers or None;
     `styles`: [{"name", "before", "after"}] with {"share", "accuracy"} or None;
     `solved_now`: [{"prompt", "before", "after", "answer"}];
     `best`, `result`, `stopped_early`, `steps`, `seconds`, `peak_memory_bytes`, `output_dir`, `next_command`.
@@ -28,6 +29,8 @@ def render(summary: dict[str, Any]) -> RenderableType:
     blocks: list[RenderableType] = []
     if rows := evaluation_rows(summary):
         blocks.append(_table(HEADERS, rows))
+    if rows := reward_rows(summary):
+        blocks.append(_table(("", "before", "after", "change"), rows))
     if rows := style_rows(summary):
         blocks.append(_table(("style", "share before", "after", "accuracy before", "after"), rows))
     if problems := summary.get("solved_now"):
@@ -46,6 +49,7 @@ def plain(summary: dict[str, Any]) -> str:
     for name, total, before, interval, after, later, change in evaluation_rows(summary):
         points = f"  {change} points" if change else ""
         lines.append(f"{name}: {before} [{interval}] -> {after} [{later}]{points} on {total} problems")
+    lines += [f"{name}: {before} -> {after}  {change}".rstrip() for name, before, after, change in reward_rows(summary)]
     for name, share, share_after, accuracy, accuracy_after in style_rows(summary):
         lines.append(f"style {name}: share {share} -> {share_after}, accuracy {accuracy} -> {accuracy_after}")
     for problem in summary.get("solved_now") or []:
@@ -73,6 +77,17 @@ def evaluation_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
         before, after = entry.get("before"), entry.get("after")
         total = str((after or before or {}).get("total", "-"))
         rows.append((entry["name"], total, *_measured(before), *_measured(after), _change(before, after)))
+    return rows
+
+
+def reward_rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    """(name, before, after, change) of each mean reward, as text."""
+    rows = []
+    for entry in summary.get("rewards") or []:
+        before, after = entry.get("before"), entry.get("after")
+        known = text.finite(before) and text.finite(after)
+        change = f"{after - before:+.3f}" if known else ""
+        rows.append((entry["name"], *(f"{v:.3f}" if text.finite(v) else "-" for v in (before, after)), change))
     return rows
 
 
