@@ -66,7 +66,9 @@ def with_run_directory(config: Config, name: str) -> Config:
 
 def _with_absolute_paths(config: Config) -> Config:
     """`config` with every file and folder that is here named in full, so that the run goes on from anywhere."""
-    sections = {"model": ("path", "adapter", "image_tokenizer"), "task": ("data",), "evaluation": ("data", "shots_data")}
+    sections = {
+        "model": ("path", "adapter", "image_tokenizer"), "task": ("data",), "evaluation": ("data", "shots_data"),
+    }
     changed = {}
     for section, keys in sections.items():
         values = {key: _absolute(getattr(getattr(config, section), key)) for key in keys}

@@ -11,6 +11,12 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: threads only wait for one another at these sizes
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Image tokens that tests compute are kept in a folder of theirs, not in the user's."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def benchmark_data():
     """Path of a real benchmark file by name; skips where the folder is missing (set MASKGRPO_DATA)."""

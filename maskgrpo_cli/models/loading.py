@@ -13,8 +13,8 @@ _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # never 
 
 
 def bundled_names() -> list[str]:
-    """The models that lie in the package."""
-    return sorted(path.name for path in BUNDLED.iterdir() if (path / "config.json").is_file())
+    """The models that lie in the package; an image tokenizer, which has none for text, is part of one."""
+    return sorted(path.parent.name for path in BUNDLED.glob("*/tokenizer.json"))
 
 
 def locate(name: str, *, revision: str | None = None, offline: bool = False) -> Path:

@@ -29,8 +29,8 @@ class TextView:
         given = [f"--{name}" for name in _OF_PICTURES if getattr(request, name) is not None]
         if given or request.weights:
             raise UserError(
-                f"{', '.join(given or ['--like'])}: this recipe's task, '{request.config.task.name}', is answered with text; "
-                "for pictures add --recipe text-to-image, or leave it out"
+                f"{', '.join(given or ['--like'])}: this recipe's task, '{request.config.task.name}', is answered with "
+                "text; for pictures add --recipe text-to-image, or leave it out"
             )
 
     def jobs(self, policy: Policy, warn: Callable[[str], None]) -> list[Job]:

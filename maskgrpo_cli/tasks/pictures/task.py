@@ -114,7 +114,9 @@ class PictureTask(TableTask):
 
     def _entries(self, data: str | None, split: str, offline: bool, column: str | None) -> tuple[str, Iterator[Entry]]:
         if data is None and self.hub is None:
-            raise UserError(f"the task {self.name} has no data set of its own: pass --data, or set task.data\n  {SOURCES}")
+            raise UserError(
+                f"the task {self.name} has no data set of its own: pass --data, or set task.data\n  {SOURCES}"
+            )
         path = None if data is None else Path(data).expanduser()
         if path is not None and path.is_dir():
             return self._folder(data, path, split, offline, column)
