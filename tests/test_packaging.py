@@ -36,6 +36,7 @@ def test_the_wheel_holds_one_package_with_recipes_and_licence(wheel):
     assert {name for name in names if name.startswith("maskgrpo_cli/recipes/")} == {
         *(f"maskgrpo_cli/recipes/{name}.yaml" for name in recipes.names()),
         "maskgrpo_cli/recipes/math.md",
+        "maskgrpo_cli/recipes/text-to-image.md",
     }
     assert f"{information}/licenses/LICENSE" in names
 
