@@ -85,6 +85,9 @@ REWARD_SETTINGS: dict[str, tuple[str, ...]] = {
 }
 """The settings of the registered rewards that have some: their constructors' arguments, known without an import."""
 
+UNJUDGED = ("prompts", "captions")
+"""The registered tasks that cannot tell right from wrong, whose evaluations measure rewards."""
+
 
 def settings(name: str) -> tuple[str, ...] | None:
     """The settings of a registered reward; None for a user's own, which only its class can tell."""

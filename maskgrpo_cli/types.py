@@ -84,6 +84,10 @@ class Task(Protocol):
     rewards: Mapping[str, float]  # default reward names and weights
 
     @property
+    def judges(self) -> bool:
+        """Whether it can tell right from wrong at all; a task without this attribute can."""
+
+    @property
     def protocols(self) -> Mapping[str, Judge]:
         """The ways of judging that the task knows, by name; a task without this attribute has its own alone."""
 

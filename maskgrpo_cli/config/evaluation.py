@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from maskgrpo_cli import registry
 from maskgrpo_cli.config import recipes, yaml_file
 from maskgrpo_cli.config.loading import load
 from maskgrpo_cli.config.overrides import Override
@@ -23,8 +24,8 @@ def load_benchmark(recipe: str, benchmark: str, overrides: Sequence[str | Overri
     """The config that evaluates `benchmark`: it is the task, and `sampler` holds the settings in effect.
 
     Of a recipe for training the split, the limit and the rewards are left behind (test, no limit, none), and of its
-    temperatures all but the first, that of the curve; what an evaluation wrote down is taken as it is. Raises
-    UserError like `load`.
+    temperatures all but the first, that of the curve; what an evaluation wrote down is taken as it is. The rewards
+    stay where the benchmark cannot tell right from wrong: then they are what is measured. Raises UserError like `load`.
     """
     path = recipes.find(recipe)
     tree = yaml_file.read(path).tree
@@ -34,8 +35,10 @@ def load_benchmark(recipe: str, benchmark: str, overrides: Sequence[str | Overri
         first += [Override(f"task.{key}", value) for key, value in {"split": "test", "limit": None}.items()]
         if isinstance(own.get("temperatures"), list):
             first.append(Override("evaluation.temperatures", own["temperatures"][:1]))
-    first += [Override("task.rewards", {}), Override("task.reward_settings", {})]
-    if task.get("name") != benchmark:  # another task's columns and files say nothing of this one
+    same, judges = task.get("name") == benchmark, benchmark not in registry.UNJUDGED
+    if not same or (judges and not _is_evaluation(path)):
+        first += [Override("task.rewards", {} if judges else None), Override("task.reward_settings", {})]
+    if not same:  # another task's columns and files say nothing of this one
         first += [Override("task.columns", {}), Override("evaluation.data", None)]
     return _fold(load(recipe, [*first, *overrides], "eval"))
 

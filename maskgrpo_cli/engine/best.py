@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from maskgrpo_cli.config.schema import EvaluationConfig
+from maskgrpo_cli.errors import UserError
+
+NO_ACCURACY = (
+    "evaluation.metric = accuracy: nothing is right or wrong in {what}, so that no checkpoint is the best by it; "
+    "write evaluation.metric=reward"
+)
+
+
+def check_metric(settings: EvaluationConfig, counted: bool, what: str) -> None:
+    """Raises UserError where evaluations decide by an accuracy that there is none of, as nothing is `counted`."""
+    if not counted and settings.metric == "accuracy" and (settings.patience or settings.keep == "best"):
+        raise UserError(NO_ACCURACY.format(what=what))
 
 
 class Best:
@@ -14,14 +26,19 @@ class Best:
     """
 
     def __init__(self, settings: EvaluationConfig):
+        self.settings = settings
         self.metric, self.patience = settings.metric, settings.patience
         self.step: int | None = None
         self.value: float | None = None
         self.waited = 0
 
     def see(self, step: int, row: Mapping[str, float | None]) -> bool:
-        """Take in the evaluation after `step`; whether it is the best. A reward that failed everywhere never is."""
+        """Take in the evaluation after `step`; whether it is the best. A reward that failed everywhere never is.
+
+        Raises UserError where the accuracy decides and the problems turn out to have nothing to count.
+        """
         value = row[f"eval/{self.metric}"]
+        check_metric(self.settings, value is not None or self.metric != "accuracy", "these problems")
         if value is not None and (self.value is None or value > self.value):
             self.step, self.value, self.waited = step, value, 0
             return True

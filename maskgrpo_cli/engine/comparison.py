@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskgrpo_cli.engine import data
+from maskgrpo_cli.engine.best import check_metric
 from maskgrpo_cli.engine.evaluator import evaluate
-from maskgrpo_cli.engine.judging import Judged, check_protocol, tally
+from maskgrpo_cli.engine.judging import Judged, check_protocol, judges, tally
 from maskgrpo_cli.engine.policy import Policy
 from maskgrpo_cli.engine.reporting.run_directory import write_whole
 from maskgrpo_cli.engine.session import Session
@@ -24,6 +25,11 @@ def name_of(temperature: float) -> str:
     return "greedy accuracy" if temperature == 0 else f"accuracy at T={temperature:g}"
 
 
+def reward_name_of(temperature: float) -> str:
+    """How a temperature's mean reward is called."""
+    return "mean reward" + ("" if temperature == 0 else f" at T={temperature:g}")
+
+
 class Evaluations:
     """The validation problems of the curve and the test problems of before and after."""
 
@@ -33,6 +39,7 @@ class Evaluations:
         self.settings = config.evaluation
         self.every = self.settings.every if every is None else every
         check_protocol(task, self.settings.protocol)
+        check_metric(self.settings, judges(task), f"the task {task.name}")
         self.sampler = config.evaluation_sampler()
         self.rewards = session.rewards(task)
         self._validation = self._load("validation", self.settings.limit) if self.every else []
@@ -45,8 +52,11 @@ class Evaluations:
         """Whether the curve gets a point after `step`."""
         return bool(self.every) and (step % self.every == 0 or step == steps)
 
-    def curve(self) -> dict[str, float]:
-        """Accuracy and reward on the validation problems: the first temperature's under `eval/accuracy`."""
+    def curve(self) -> dict[str, float | None]:
+        """Accuracy and reward on the validation problems: the first temperature's under `eval/accuracy`.
+
+        The accuracy is None where nothing is counted.
+        """
         row = {}
         for place, temperature in enumerate(self.settings.temperatures):
             result = tally(self._run(self._validation, temperature, "evaluate"))
@@ -67,7 +77,7 @@ class Evaluations:
         if self.session.run and results:
             write_whole(keep, json.dumps({key: [vars(item) for item in rows] for key, rows in results.items()}))
         for temperature, judged in results.items():
-            self.session.reporter.say(f"before training: {describe(name_of(temperature), judged)}")
+            self.session.reporter.say(f"before training: {describe(temperature, judged)}")
         return results
 
     def _read(self, kept: Path) -> Results:
@@ -108,10 +118,11 @@ class Evaluations:
         for place, (temperature, judged) in enumerate(after.items()):
             then, now = before.get(temperature), tally(judged)
             past = tally(then) if then else None
-            evaluations.append({"name": name_of(temperature), "before": past, "after": now})
+            if now["accuracy"] is not None:
+                evaluations.append({"name": name_of(temperature), "before": past, "after": now})
             if now["reward"] is not None:
-                name = "mean reward" + ("" if temperature == 0 else f" at T={temperature:g}")
-                rewards.append({"name": name, "before": past["reward"] if past else None, "after": now["reward"]})
+                before_it = past["reward"] if past else None
+                rewards.append({"name": reward_name_of(temperature), "before": before_it, "after": now["reward"]})
             if place == 0:
                 names = sorted({*now["styles"], *(past["styles"] if past else ())})
                 styles = [
@@ -127,10 +138,14 @@ class Evaluations:
         return {"evaluations": evaluations, "rewards": rewards, "styles": styles, "solved_now": solved}
 
 
-def describe(name: str, judged: Sequence[Judged]) -> str:
-    """One line on an evaluation."""
+def describe(temperature: float, judged: Sequence[Judged]) -> str:
+    """One line on an evaluation: its accuracy, or its mean reward where nothing is counted."""
     result = tally(judged)
+    if result["accuracy"] is None:
+        mean = "-" if result["reward"] is None else f"{result['reward']:.3f}"
+        return f"{reward_name_of(temperature)} {mean} ({len(judged)} completions, nothing is judged)"
     low, high = result["interval"]
+    name = name_of(temperature)
     return f"{name} {result['accuracy']:.1%} ({result['correct']}/{result['total']}, 95 % {low:.1%} to {high:.1%})"
 
 

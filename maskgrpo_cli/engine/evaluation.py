@@ -20,7 +20,7 @@ from maskgrpo_cli.engine.evaluation_files import Begun
 from maskgrpo_cli.engine.evaluation_identity import check_lengths, identity
 from maskgrpo_cli.engine.evaluator import batches, evaluate, gathered
 from maskgrpo_cli.engine.interrupts import Interrupts
-from maskgrpo_cli.engine.judging import Judged, check_protocol
+from maskgrpo_cli.engine.judging import Judged, check_protocol, judges
 from maskgrpo_cli.engine.modality import modality_of
 from maskgrpo_cli.engine.policy import Policy, load_policy
 from maskgrpo_cli.engine.reporting.display import make_reporter
@@ -45,6 +45,8 @@ class Evaluation:
         """What a config asks for; raises UserError for everything that can be known without the model."""
         task = data.find_task(config.task)
         check_protocol(task, config.evaluation.protocol)
+        if config.evaluation.pass_at and not judges(task):
+            raise UserError(f"evaluation.pass_at: nothing is right or wrong in the task {task.name}; leave it out")
         problems = data.load_problems(config, task, config.task.split, limit=config.task.limit)
         examples = shots.choose(config, task, problems)
         return cls(config, task, examples, [*map(examples.before, problems)], config.evaluation_samplers())
@@ -127,6 +129,7 @@ class Measurement:
         modality = modality_of(evaluation.task)
         policy = load_policy(config, self.session.accelerator, trained=False, modality=modality)
         check_lengths(policy, evaluation.problems, max(s.length for s in evaluation.settings), config.evaluation.shots)
+        self.rewards = self.session.rewards(evaluation.task) if data.reward_weights(config, evaluation.task) else None
         measured = identity(config, policy, evaluation.problems, evaluation.shots)
         self.begun = self._begin(measured)
         kept = evaluation_files.kept(self.part, evaluation.batches(self.mine)) if self.resume else []
@@ -154,6 +157,7 @@ class Measurement:
                 seed=config.seed,
                 protocol=config.evaluation.protocol,
                 samples=self.samples,
+                rewards=self.rewards,
                 kept=kept[place * each : (place + 1) * each],
                 gather=False,
                 progress=self._progress(place),

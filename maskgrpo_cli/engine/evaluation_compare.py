@@ -120,6 +120,8 @@ def _results(path: str, folder: Path) -> dict:
 def check_comparable(a: Side, b: Side) -> None:
     """Raises UserError that says what was asked or judged differently, and what to do about it."""
     found = [*_differences_in_what_was_asked(a.results, b.results)]
+    if not any(row["total"] for side in (a, b) for row in side.rows.values()):
+        found.append("nothing is judged right or wrong in them; their rewards are in their results.json")
     if a.samples != b.samples:
         found.append(f"samples: {a.samples} and {b.samples} of each problem; evaluate both with the same -n")
     if found:

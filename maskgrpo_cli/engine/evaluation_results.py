@@ -16,7 +16,11 @@ INTERVAL = "95 %, Wilson's score interval at the effective number of problems"
 
 
 def row(settings: SamplerConfig, judged: Sequence[Judged], samples: int, passes: Sequence[int]) -> dict:
-    """One row of `results`: a setting and what was measured with it, with pass@k for every k of `passes`."""
+    """One row of `results`: a setting and what was measured with it, with pass@k for every k of `passes`.
+
+    Where nothing is counted there is no accuracy, interval, score and pass@k; the mean reward is what remains.
+    """
+    measured = tally(judged)
     right: dict[str, int] = {}
     for item in judged:
         right[item.id] = right.get(item.id, 0) + item.correct
@@ -25,8 +29,10 @@ def row(settings: SamplerConfig, judged: Sequence[Judged], samples: int, passes:
         "length": settings.length,
         "steps": settings.steps,
         "samples": samples,
-        **tally(judged),
-        "pass_at": {str(k): pass_at([*right.values()], samples, k) for k in passes},
+        "completions": len(judged),
+        **measured,
+        "graded": any(0 < item.score < 1 for item in judged),
+        "pass_at": {str(k): pass_at([*right.values()], samples, k) for k in (passes if measured["total"] else ())},
     }
 
 
@@ -53,15 +59,34 @@ def show(results: Mapping, directory: Path) -> None:
 
 def _line(results: Mapping, entry: Mapping, several: bool) -> str:
     setting = f" T={entry['temperature']:g} length {entry['length']}" if several else ""
-    low, high = entry["interval"]
-    text = (
-        f"{results['benchmark']}{setting}: accuracy {entry['accuracy']:.1%} ({entry['correct']}/{entry['total']}), "
-        f"95 % {low:.1%} to {high:.1%}"
-    )
-    for k, found in _passes(entry).items():
-        low, high = found["interval"]
-        text += f", pass@{k} {found['value']:.1%} ({low:.1%} to {high:.1%})"
-    return text
+    said = []
+    for name, value, interval, counted in measures(entry):
+        if name == "accuracy":
+            said.append(f"accuracy {value} ({counted}), 95 % {interval}")
+        else:
+            said.append(f"{name} {value}" + (f" ({interval or counted})" if interval or counted else ""))
+    return f"{results['benchmark']}{setting}: {', '.join(said)}"
+
+
+def measures(entry: Mapping) -> list[tuple[str, str, str, str]]:
+    """(name, value, interval, what is counted) of what a row says, as text, the most telling first.
+
+    The accuracy, the score where answers are right in part, pass@k, and the mean reward where rewards were asked for.
+    """
+    found, reward = [], entry.get("reward")
+    if entry["accuracy"] is not None:
+        found.append(
+            ("accuracy", f"{entry['accuracy']:.1%}", _interval(entry), f"{entry['correct']}/{entry['total']}")
+        )
+        if entry.get("graded"):
+            found.append(("score", f"{entry['score']:.3f}", "", ""))
+        found += [(f"pass@{k}", f"{one['value']:.1%}", _interval(one), "") for k, one in _passes(entry).items()]
+    if reward is not None:
+        found.append(("reward", f"{reward:.3f}", "", ""))
+    if entry["accuracy"] is None:
+        found = found or [("reward", "-", "", "")]
+        found[0] = (*found[0][:3], f"{entry['completions']} {entry['unit']}, nothing is judged right or wrong")
+    return found
 
 
 def _passes(entry: Mapping) -> dict:
@@ -73,18 +98,17 @@ def _passes(entry: Mapping) -> dict:
 def table(results: Mapping, rows: Sequence[Mapping]) -> Table:
     """A line per setting, and below it one per pass@k: so it fits 80 columns however many there are."""
     shown = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    several, passes = len(rows) > 1, any(_passes(entry) for entry in rows)
+    several = len(rows) > 1
+    alone = all([name for name, *_ in measures(entry)] == ["accuracy"] for entry in rows)
     settings = ["T", "length", "steps"] if several else []
-    for heading in ["benchmark", *settings, *(["", ""] if passes else ["accuracy"]), "95 %", "correct"]:
+    for heading in ["benchmark", *settings, *(["accuracy"] if alone else ["", ""]), "95 %", "correct"]:
         shown.add_column(heading)
     for place, entry in enumerate(rows):
         which = [f"{entry['temperature']:g}", str(entry["length"]), str(entry["steps"])] if several else []
-        lines = [("accuracy", entry["accuracy"], entry, f"{entry['correct']}/{entry['total']}")]
-        lines += [(f"pass@{k}", found["value"], found, "") for k, found in _passes(entry).items()]
-        for number, (name, value, found, correct) in enumerate(lines):
+        for number, (name, value, interval, correct) in enumerate(measures(entry)):
             first = [results["benchmark"] if place == number == 0 else ""]
             first += which if number == 0 else [""] * len(which)
-            shown.add_row(*first, *([name] if passes else []), f"[bold]{value:.1%}[/]", _interval(found), correct)
+            shown.add_row(*first, *([] if alone else [name]), f"[bold]{value}[/]", interval, correct)
     return shown
 
 

@@ -71,11 +71,15 @@ def _table(results: Mapping, found: Sequence[Difference]) -> list[Table]:
 
 
 def _accuracy(seen: Mapping) -> str:
+    if seen["accuracy"] is None:
+        return "- (nothing is counted)"
     unit = "" if seen["unit"] == "completions" else f" {seen['unit']}"
     return f"{seen['accuracy']:.2%} ({seen['correct']}/{seen['total']}{unit})"
 
 
 def _interval(seen: Mapping) -> str:
+    if seen["interval"] is None:
+        return "-"
     low, high = seen["interval"]
     return f"{low:.1%} to {high:.1%}"
 

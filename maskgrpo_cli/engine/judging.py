@@ -38,6 +38,11 @@ class Judged:
         return self.parts or (int(self.correct), 1, "completions")
 
 
+def judges(task: Task) -> bool:
+    """Whether a task can tell right from wrong; one that cannot says so, and only rewards measure its completions."""
+    return getattr(task, "judges", True)
+
+
 def protocols(task: Task) -> list[str]:
     """The names of the ways of judging that a task knows; a user's task need not name its only one."""
     return list(getattr(task, "protocols", (DEFAULT_PROTOCOL,)))
@@ -95,18 +100,20 @@ def tally(judged: Sequence[Judged]) -> dict:
     """Accuracy with its 95 % interval, mean score, mean reward, and the share and accuracy of each style.
 
     `correct` of `total` counts `unit`: completions or, where the protocol does so, parts of them such as cells. The
-    interval is one over problems, however much is counted of each.
+    interval is one over problems, however much is counted of each. Where nothing is counted, as there is nothing to
+    compare completions with, accuracy, interval and score are None.
     """
     correct_of, count_of = by_problem(judged)
     correct, total = sum(correct_of.values()), sum(count_of.values())
+    scores = [item.score for item in judged if item.counted()[1]]
     rewards = [item.reward for item in judged if item.reward is not None and item.reward == item.reward]
     return {
-        "accuracy": correct / total if total else 0.0,
+        "accuracy": correct / total if total else None,
         "correct": correct,
         "total": total,
         "unit": judged[0].counted()[2] if judged else "completions",
-        "interval": list(share_interval([*correct_of.values()], [*count_of.values()])),
-        "score": sum(item.score for item in judged) / len(judged) if judged else 0.0,
+        "interval": list(share_interval([*correct_of.values()], [*count_of.values()])) if total else None,
+        "score": sum(scores) / len(scores) if scores else None,
         "reward": sum(rewards) / len(rewards) if rewards else None,
         "styles": styles([(item.style, item.correct) for item in judged]),
     }

@@ -36,6 +36,7 @@ class TableTask:
     optional: tuple[str, ...] = field(default=())  # columns passed on where the data have them
     others: bool = False  # whether every further column is passed on too
     modality: str = "text"  # what answers are
+    judges: bool = True  # False: nothing is right or wrong, only rewards measure
     published: Mapping[str, Published] = field(default_factory=dict)
     unpack: Callable[[str, Any], Row] | None = None  # question, ground truth -> row, of text made elsewhere
 

@@ -56,6 +56,7 @@ CAPTIONS = CaptionsTask(
     needed={"caption": ("text", "prompt", "txt", "Caption", "Prompt", "TEXT")},
     build=_build,
     verdict=uncounted,
+    judges=False,
     others=True,
     unpack=lambda question, ground_truth: {"caption": question},
 )

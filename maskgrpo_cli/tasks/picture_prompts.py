@@ -32,5 +32,6 @@ PROMPTS = TableTask(
     verdict=uncounted,
     others=True,
     modality="image",
+    judges=False,
     unpack=lambda question, ground_truth: {"prompt": question},
 )

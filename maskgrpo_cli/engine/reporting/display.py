@@ -10,6 +10,7 @@ from maskgrpo_cli.engine.reporting.progress import Progress
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory
 from maskgrpo_cli.engine.reporting.text import printable
 
+MEASURED = ("eval/accuracy", "eval/reward")  # a step with one of them gets its line at once
 LINE_EVERY = 2.0  # seconds between the lines of quick steps
 PHASE_EVERY = 15.0  # seconds of silence after which a phase says how far it is
 
@@ -75,7 +76,7 @@ class Recorder:
     def step(self, row: dict[str, Any]) -> None:
         """Remember the row, write it to the metrics, and its line when one is due."""
         progress = self.progress
-        due = not progress.row or row.get("eval/accuracy") is not None
+        due = not progress.row or any(row.get(name) is not None for name in MEASURED)
         progress.step(row)
         if self.run:
             self.run.metrics(row)

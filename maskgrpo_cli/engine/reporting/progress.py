@@ -98,6 +98,8 @@ class Progress:
             parts.append(f"reward {text.fixed(row['reward'])}{spread}")
         if row.get("eval/accuracy") is not None:
             parts.append(f"acc {text.fixed(row['eval/accuracy'])}")
+        elif row.get("eval/reward") is not None:
+            parts.append(f"eval reward {text.fixed(row['eval/reward'])}")
         names = (("loss", "loss"), ("kl", "kl"), ("clip_ratio", "clip"), ("entropy", "entropy"),
                  ("grad_norm", "grad"), ("lr", "lr"))
         parts += [f"{label} {text.number(row[key])}" for key, label in names if row.get(key) is not None]

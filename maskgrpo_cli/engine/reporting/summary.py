@@ -124,7 +124,7 @@ def _measured(result: dict[str, Any] | None) -> tuple[str, str]:
     if not result:
         return "-", "-"
     interval = result.get("interval")
-    if interval is None and result.get("total"):
+    if interval is None and result.get("total") and text.finite(result["accuracy"]):
         interval = wilson(result.get("correct", result["accuracy"] * result["total"]), result["total"])
     spread = "-" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
     return _percent(result["accuracy"]), spread
@@ -135,7 +135,7 @@ def _percent(share: float | None) -> str:
 
 
 def _change(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
-    if not before or not after:
+    if not (before and after and text.finite(before["accuracy"]) and text.finite(after["accuracy"])):
         return ""
     return f"{100 * (after['accuracy'] - before['accuracy']):+.1f}"
 

@@ -1,0 +1,139 @@
+"""`maskgrpo eval` of tasks that are answered with pictures, through the command line, on an untrained model."""
+
+import json
+import sys
+
+import pytest
+from tiny_pictures import RECIPE, save_tiny_pictures
+
+from maskgrpo_cli import cli, registry
+from maskgrpo_cli.config.schema import EvaluationConfig, SamplerConfig
+from maskgrpo_cli.engine import evaluation_results
+from maskgrpo_cli.engine.best import Best
+from maskgrpo_cli.engine.comparison import describe
+from maskgrpo_cli.engine.evaluation_results import measures, table
+from maskgrpo_cli.engine.judging import Judged, tally
+from maskgrpo_cli.errors import UserError
+from maskgrpo_cli.types import Parts
+
+PROMPTS = ["a red circle", "a blue square", "two green triangles"]
+
+
+def brightness(prompts, completions, **columns):
+    """A reward of the user's own: the mean of all pixels, from 0 to 1."""
+    import numpy as np
+
+    return [float(np.asarray(picture).mean()) / 255 for picture in completions]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder with model/, tokenizer/ and the recipe pictures.yaml."""
+    folder = save_tiny_pictures(tmp_path_factory.mktemp("pictures"))
+    (folder / "pictures.yaml").write_text(RECIPE.format(folder=folder))
+    return folder
+
+
+@pytest.fixture
+def evaluate(models, tmp_path, monkeypatch, capsys):
+    """`evaluate(*words)`: exit code and what was said; run in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words, recipe=True, steps=True):
+        named = ["--recipe", str(models / "pictures.yaml")] if recipe else []
+        named += ["--sampling-steps", "2"] if steps else []
+        monkeypatch.setattr(sys, "argv", ["maskgrpo", "eval", *map(str, words), *named])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as left:
+            code = left.code or 0
+        seen = capsys.readouterr()
+        return code, " ".join(f"{seen.out} {seen.err}".split())
+
+    return run
+
+
+def prompts_file(folder, rows=None):
+    path = folder / "prompts.jsonl"
+    rows = rows or [{"prompt": one} for one in PROMPTS]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def results_of(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def item(key="a", score=0.0, reward=None, parts=None):
+    return Judged(key, "", "", {}, None, score, score >= 1, "", reward, None, parts)
+
+
+# --- what counts nothing --------------------------------------------------------------------------------
+
+
+def test_where_nothing_is_counted_there_is_no_accuracy():
+    nothing = Parts(0, 0, "pictures")
+    measured = tally([item(reward=0.25, parts=nothing), item("b", reward=0.75, parts=nothing)])
+    assert [measured[key] for key in ("accuracy", "interval", "score", "reward", "correct", "total")] == [
+        None, None, None, 0.5, 0, 0]
+    assert describe(1.0, [item(reward=0.25, parts=nothing)]) == (
+        "mean reward at T=1 0.250 (1 completions, nothing is judged)")
+    some = tally([item(score=1.0), item("b", parts=nothing)])  # a row without a truth beside one with
+    assert (some["accuracy"], some["score"], some["total"]) == (1.0, 1.0, 1)
+
+
+def test_the_mean_reward_is_what_is_shown(evaluate, tmp_path):
+    code, said = evaluate("prompts", "--data", prompts_file(tmp_path), "--output-dir", "run", "--temperature", 1,
+                          "--set", "task.rewards.test_eval_pictures:brightness=1")
+    assert code == 0, said
+    assert "accuracy" not in said and "0/0" not in said
+    (row,) = results_of(tmp_path / "run")["results"]
+    rewards = [json.loads(line)["reward"] for line in (tmp_path / "run" / "generations.jsonl").open()]
+    assert row["reward"] == pytest.approx(sum(rewards) / 3) and len(set(rewards)) > 1
+    assert f"prompts: reward {row['reward']:.3f} (3 pictures, nothing is judged right or wrong)" in said
+    assert row["accuracy"] is row["interval"] is None and row["pass_at"] == {}
+    code, again = evaluate("--resume", "run", recipe=False, steps=False)
+    assert code == 0 and f"reward {row['reward']:.3f}" in again
+    code, said = evaluate("--compare", "run", "run", recipe=False, steps=False)
+    assert code == 2 and "nothing is judged right or wrong in them" in said
+    code, said = evaluate("prompts", "--data", prompts_file(tmp_path), "--pass-at", "1")
+    assert code == 2 and "evaluation.pass_at: nothing is right or wrong in the task prompts; leave it out" in said
+
+
+def test_shapes_are_judged_and_rewarded_where_asked(evaluate, tmp_path):
+    code, said = evaluate("shapes", "--limit", 6, "--output-dir", "plain")
+    (row,) = results_of(tmp_path / "plain")["results"]
+    assert code == 0 and row["reward"] is None and "reward" not in said
+    assert f"shapes: accuracy {row['accuracy']:.1%} ({row['correct']}/6), 95 %" in said
+    code, said = evaluate("shapes", "--limit", 6, "--output-dir", "scored", "--set", "task.rewards.shapes=2",
+                          "--set", "task.rewards.test_eval_pictures:brightness=1")
+    (scored,) = results_of(tmp_path / "scored")["results"]
+    assert code == 0 and scored["accuracy"] == row["accuracy"] and f", reward {scored['reward']:.3f}" in said
+
+
+def test_what_is_right_in_part_has_a_score_beside_the_accuracy():
+    graded = evaluation_results.row(SamplerConfig(), [item(score=1.0), item("b", score=0.5)], 1, [1])
+    assert (graded["accuracy"], graded["score"], graded["graded"]) == (0.5, 0.75, True)
+    assert [found[:2] for found in measures(graded)] == [("accuracy", "50.0%"), ("score", "0.750")]
+    whole = evaluation_results.row(SamplerConfig(), [item(score=1.0), item("b", reward=2.0)], 1, [1])
+    assert [found[:2] for found in measures(whole)] == [("accuracy", "50.0%"), ("reward", "2.000")]
+    nothing = evaluation_results.row(SamplerConfig(), [item(parts=Parts(0, 0, "pictures"))], 1, [1])
+    assert measures(nothing) == [("reward", "-", "", "1 pictures, nothing is judged right or wrong")]
+    columns = [[*column.cells] for column in table({"benchmark": "b"}, [graded, nothing]).columns]
+    assert columns[4] == ["accuracy", "score", "reward"]
+    assert columns[5] == ["[bold]50.0%[/]", "[bold]0.750[/]", "[bold]-[/]"]
+
+
+def test_no_checkpoint_is_the_best_by_an_accuracy_that_is_none():
+    row = {"eval/accuracy": None, "eval/reward": 0.5}
+    assert not Best(EvaluationConfig()).see(1, row)
+    assert Best(EvaluationConfig(metric="reward", patience=2)).see(1, row)
+    for own in ({"patience": 2}, {"keep": "best"}):
+        with pytest.raises(UserError, match="write evaluation.metric=reward"):
+            Best(EvaluationConfig(**own)).see(1, row)
+
+
+def test_the_tables_agree_with_the_tasks():
+    unjudged = [name for name in registry.names("task") if not getattr(registry.resolve("task", name), "judges", True)]
+    assert sorted(unjudged) == sorted(registry.UNJUDGED)
