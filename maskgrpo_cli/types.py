@@ -84,6 +84,10 @@ class Task(Protocol):
     rewards: Mapping[str, float]  # default reward names and weights
 
     @property
+    def layout(self) -> str | None:
+        """The registered name of the layout in which an evaluation leaves pictures; None, or no attribute: no other."""
+
+    @property
     def judges(self) -> bool:
         """Whether it can tell right from wrong at all; a task without this attribute can."""
 
@@ -184,6 +188,7 @@ class Modality(Protocol):
     tokenizer: Any
     vocabulary: Vocabulary
     prompt_overhead: int  # tokens that every prompt has besides what is asked
+    saves_files: bool  # whether `written` saves completions as files
     supervision: str  # the registered name of how it is learnt from worked answers
 
     def encode(self, chats: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[int]]:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from maskgrpo_cli import config as recipes
 from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.engine import data
-from maskgrpo_cli.engine.comparison import Evaluations
+from maskgrpo_cli.engine.comparison import Evaluations, Results
 from maskgrpo_cli.engine.devices import gather_rows, make_accelerator
 from maskgrpo_cli.engine.interrupts import Interrupts
 from maskgrpo_cli.engine.loop import Loop, Method
@@ -63,6 +63,7 @@ def train(
         seconds = loop.clock.spent()
         summary = {
             **evaluations.compare(before, after),
+            "pictures": look_back(session, loop.policy, before, after),
             "best": loop.best.state() if loop.best.step is not None else None,
             "result": result,
             "stopped_early": loop.done < loop.settings.steps,
@@ -81,6 +82,17 @@ def train(
             session.run.log(plain(summary))
     if session.run:
         show(summary)
+
+
+def look_back(session: Session, policy: Policy, before: Results, after: Results) -> str | None:
+    """The file that shows the test problems before and after, where completions are files and not text."""
+    if not (session.run and policy.modality.saves_files):
+        return None
+    from maskgrpo_cli.engine.pictures.before_after import before_after
+
+    folder = session.run.path
+    drawn = before_after(before, after, folder / "evaluations", folder / "before-after.png")
+    return None if drawn is None else str(drawn)
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ class ImageModality:
         UserError: tokens are missing, or the codes do not fit in the embedding.
     """
 
-    supervision, prompt_overhead = "image", 0  # the canvas adds what stands around a caption
+    supervision, saves_files, prompt_overhead = "image", True, 0  # the canvas adds what stands around a caption
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ class TextModality:
         rows: embedding rows, of which ids without a token are never generated.
     """
 
-    supervision, prompt_overhead = "text", 0
+    supervision, saves_files, prompt_overhead = "text", False, 0
 
     def __init__(self, tokenizer, mask_id: int, rows: int):
         self.tokenizer = tokenizer

@@ -109,7 +109,8 @@ def fact_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
         ("best checkpoint", "best", _best),
         ("result", "result", lambda kept: "the best checkpoint" if kept == "best" else None),
         ("time", "seconds", text.duration),
-        ("peak memory", "peak_memory_bytes", text.memory), ("in", "output_dir", str),
+        ("peak memory", "peak_memory_bytes", text.memory), ("pictures", "pictures", str),
+        ("in", "output_dir", str),
     )
     shown = ((name, form(summary[key])) for name, key, form in forms if summary.get(key) is not None)
     return ((name, value) for name, value in shown if value is not None)
