@@ -37,6 +37,7 @@ def test_the_wheel_holds_one_package_with_recipes_and_licence(wheel):
         *(f"maskgrpo_cli/recipes/{name}.yaml" for name in recipes.names()),
         "maskgrpo_cli/recipes/math.md",
         "maskgrpo_cli/recipes/text-to-image.md",
+        "maskgrpo_cli/recipes/text-to-image.png",
     }
     assert f"{information}/licenses/LICENSE" in names
 
