@@ -19,6 +19,10 @@ TABLES: dict[str, dict[str, str]] = {
         "sudoku": "maskgrpo_cli.tasks.sudoku:SUDOKU",
         "shapes": "maskgrpo_cli.tasks.shapes:SHAPES",
         "prompts": "maskgrpo_cli.tasks.picture_prompts:PROMPTS",
+        "geneval": "maskgrpo_cli.tasks.pictures.benchmarks:GENEVAL",
+        "dpg": "maskgrpo_cli.tasks.pictures.benchmarks:DPG",
+        "hpsv2": "maskgrpo_cli.tasks.pictures.benchmarks:HPSV2",
+        "imagereward": "maskgrpo_cli.tasks.pictures.benchmarks:IMAGEREWARD",
         "captions": "maskgrpo_cli.tasks.captions:CAPTIONS",
         "picture-questions": "maskgrpo_cli.tasks.picture_questions:PICTURE_QUESTIONS",
     },
@@ -73,6 +77,12 @@ TABLES: dict[str, dict[str, str]] = {
         "text": "maskgrpo_cli.engine.reporting.completions:TextView",
         "image": "maskgrpo_cli.engine.pictures.view:PictureView",
     },
+    "layout": {
+        "geneval": "maskgrpo_cli.engine.pictures.layouts:geneval",
+        "dpg": "maskgrpo_cli.engine.pictures.layouts:dpg",
+        "hpsv2": "maskgrpo_cli.engine.pictures.layouts:hpsv2",
+        "imagereward": "maskgrpo_cli.engine.pictures.layouts:imagereward",
+    },
     "model": {
         "llada": "maskgrpo_cli.models.llada:LLaDAModelLM",
         "mmada": "maskgrpo_cli.models.mmada:MMadaModelLM",
@@ -85,8 +95,11 @@ REWARD_SETTINGS: dict[str, tuple[str, ...]] = {
 }
 """The settings of the registered rewards that have some: their constructors' arguments, known without an import."""
 
-UNJUDGED = ("prompts", "captions")
+UNJUDGED = ("prompts", "captions", "geneval", "dpg", "hpsv2", "imagereward")
 """The registered tasks that cannot tell right from wrong, whose evaluations measure rewards."""
+
+SAMPLES: dict[str, int] = {"geneval": 4, "dpg": 4, "hpsv2": 1, "imagereward": 10}
+"""Completions of each problem that a benchmark was published with; other tasks have one unless asked for more."""
 
 
 def settings(name: str) -> tuple[str, ...] | None:

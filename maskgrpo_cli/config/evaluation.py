@@ -6,14 +6,14 @@ those of `sampler` in training too; so a benchmark is run exactly as the evaluat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from maskgrpo_cli import registry
 from maskgrpo_cli.config import recipes, yaml_file
 from maskgrpo_cli.config.loading import load
 from maskgrpo_cli.config.overrides import Override
-from maskgrpo_cli.config.schema import Config
+from maskgrpo_cli.config.schema import Config, SamplerConfig
 from maskgrpo_cli.errors import UserError
 
 BEGUN, GENERATIONS, RESULTS = "evaluation.json", "generations.jsonl", "results.json"
@@ -38,6 +38,8 @@ def load_benchmark(recipe: str, benchmark: str, overrides: Sequence[str | Overri
     same, judges = task.get("name") == benchmark, benchmark not in registry.UNJUDGED
     if not same or (judges and not _is_evaluation(path)):
         first += [Override("task.rewards", {} if judges else None), Override("task.reward_settings", {})]
+    if benchmark in registry.SAMPLES:
+        first += _drawn_as_published(benchmark, own, _section(tree, "sampler"))
     if not same:  # another task's columns and files say nothing of this one
         first += [Override("task.columns", {}), Override("evaluation.data", None)]
     return _fold(load(recipe, [*first, *overrides], "eval"))
@@ -58,6 +60,15 @@ def load_begun(run: str) -> Config:
             "  training is continued by maskgrpo grpo --resume, or sft --resume"
         )
     return load(str(folder / "config.yaml"), [Override("output_dir", run, "--resume")], "eval")
+
+
+def _drawn_as_published(benchmark: str, own: dict, sampler: dict) -> Iterator[Override]:
+    """As many pictures as the benchmark was published with, drawn as in training: the greedy ones are all alike."""
+    if own.get("samples") is None:
+        yield Override("evaluation.samples", registry.SAMPLES[benchmark])
+    temperature = sampler.get("temperature", SamplerConfig().temperature)
+    if own.get("temperatures") is None and isinstance(temperature, int | float):
+        yield Override("evaluation.temperatures", [temperature])
 
 
 def _section(tree: dict, name: str) -> dict:

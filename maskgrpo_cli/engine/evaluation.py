@@ -12,6 +12,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from maskgrpo_cli import config as recipes
+from maskgrpo_cli import registry
 from maskgrpo_cli.config.evaluation import GENERATIONS, RESULTS
 from maskgrpo_cli.config.schema import Config, SamplerConfig
 from maskgrpo_cli.engine import data, evaluation_files, evaluation_results, shots
@@ -22,6 +23,8 @@ from maskgrpo_cli.engine.evaluator import batches, evaluate, gathered
 from maskgrpo_cli.engine.interrupts import Interrupts
 from maskgrpo_cli.engine.judging import Judged, check_protocol, judges
 from maskgrpo_cli.engine.modality import modality_of
+from maskgrpo_cli.engine.pictures.laid_out import LaidOut
+from maskgrpo_cli.engine.pictures.layouts import Page, planned
 from maskgrpo_cli.engine.policy import Policy, load_policy
 from maskgrpo_cli.engine.reporting.display import make_reporter
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory, environment, peak_memory_bytes
@@ -39,6 +42,7 @@ class Evaluation:
     shots: shots.Shots
     problems: list[Problem]
     settings: list[SamplerConfig]
+    pages: dict[str, list[Page]] | None = None  # of each problem, where the task lays its pictures out
 
     @classmethod
     def of(cls, config: Config) -> Evaluation:
@@ -49,7 +53,24 @@ class Evaluation:
             raise UserError(f"evaluation.pass_at: nothing is right or wrong in the task {task.name}; leave it out")
         problems = data.load_problems(config, task, config.task.split, limit=config.task.limit)
         examples = shots.choose(config, task, problems)
-        return cls(config, task, examples, [*map(examples.before, problems)], config.evaluation_samplers())
+        pages, name = None, getattr(task, "layout", None)
+        if name is not None:
+            pages = planned(registry.resolve("layout", name), problems, config.evaluation.samples)
+        return cls(config, task, examples, [*map(examples.before, problems)], config.evaluation_samplers(), pages)
+
+    def folder(self, name: str, setting: SamplerConfig) -> str:
+        """The folder of the pictures drawn with a setting: `name`, with the setting where there are several."""
+        return name if len(self.settings) == 1 else f"{name}-T{setting.temperature:g}-L{setting.length}"
+
+    def laid_out(self, run: Path) -> dict[tuple[float, int], LaidOut]:
+        """The layout's files of each setting, by its temperature and length."""
+        name = getattr(self.task, "layout", None)
+        if self.pages is None:
+            return {}
+        return {
+            (one.temperature, one.length): LaidOut(run, run / self.folder(name.rpartition(":")[2], one), self.pages)
+            for one in self.settings
+        }
 
     def batches(self, mine: range) -> list[list[evaluation_files.Key]]:
         """The keys of every batch of the problems `mine`, in the order of the work."""
@@ -121,6 +142,7 @@ class Measurement:
         self.part = evaluation_files.part(self.directory, accelerator.process_index, self.processes)
         self.mine = share(accelerator, len(evaluation.problems))
         self.samples = session.config.evaluation.samples
+        self.laid_out = evaluation.laid_out(self.directory)
         self.started, self.noted = time.perf_counter(), 0.0
 
     def carry_out(self) -> dict:
@@ -136,6 +158,8 @@ class Measurement:
         if self.session.run and self.resume:
             whole = len(self.mine) * self.samples * len(evaluation.settings)
             self.session.reporter.say(f"continuing after {len(kept)} of {whole} completions")
+        for item in kept:
+            self._lay_out([item], anew=False)
         self.started = time.perf_counter()
         judged = self._gather(lambda: [*self._measure(policy, kept)])
         results = self._results(measured, judged)
@@ -161,7 +185,7 @@ class Measurement:
                 kept=kept[place * each : (place + 1) * each],
                 gather=False,
                 progress=self._progress(place),
-                folder=self.directory / PICTURES,
+                folder=self.directory / evaluation.folder(PICTURES, settings),
                 each=self._keep,
             )
 
@@ -206,10 +230,16 @@ class Measurement:
 
     def _keep(self, batch: Sequence[Judged]) -> None:
         evaluation_files.append(self.part, batch)
+        self._lay_out(batch, anew=True)
         seconds = time.perf_counter() - self.started
         if self.session.run and seconds - self.noted >= NOTE_EVERY:
             self.noted = seconds
             replace(self.begun, seconds=self.begun.seconds + seconds).write(self.directory)
+
+    def _lay_out(self, batch: Sequence[Judged], anew: bool) -> None:
+        """The files of the benchmark's layout that a batch of one setting completes."""
+        if self.laid_out:
+            self.laid_out[batch[0].temperature, batch[0].length].add(batch, anew)
 
     def _results(self, measured: dict, judged: Sequence[Sequence[Judged]]) -> dict:
         config = self.session.config
@@ -223,6 +253,7 @@ class Measurement:
             **measured,
             **alone,
             "results": rows,
+            **({"layout": [one.folder.name for one in self.laid_out.values()]} if self.laid_out else {}),
             "interval_method": evaluation_results.INTERVAL,
             "seconds": self.begun.seconds + time.perf_counter() - self.started,
             "peak_memory_bytes": peak_memory_bytes(self.session.accelerator.device),

@@ -48,6 +48,9 @@ def show(results: Mapping, directory: Path) -> None:
     console = Console()
     rows = results["results"]
     place = f"{results['seconds']:.1f} s, results in {directory}"
+    if folders := results.get("layout"):
+        where = ", ".join(str(directory / folder) for folder in folders)
+        place += f", pictures for the scorer of {results['benchmark']} in {where}"
     if console.is_terminal:
         console.print(table(results, rows))
         console.print(place, style="dim", highlight=False, soft_wrap=True)
