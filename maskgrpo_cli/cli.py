@@ -142,6 +142,8 @@ def evaluate(
     Examples:
       maskgrpo eval arithmetic
       maskgrpo eval arithmetic --model runs/first --temperature 0.5,1 -n 8 --pass-at 1,4,8
+      maskgrpo eval shapes --limit 64
+      maskgrpo eval geneval --data geneval_prompts.jsonl.gz --recipe text-to-image
       maskgrpo eval gsm8k --data gsm8k_test.jsonl.gz --limit 64 --shots 4 --shots-data gsm8k_train.jsonl.gz
       maskgrpo eval --resume runs/eval-gsm8k-20250102-030405
       maskgrpo eval --compare runs/before runs/after
@@ -162,7 +164,7 @@ def evaluate(
         config = evaluation.load_begun(resume)
     else:
         changed = options.overrides("eval", ctx.params)
-        config = evaluation.load_benchmark(recipe or fitting_recipe(model), benchmark, changed)
+        config = evaluation.load_benchmark(recipe or fitting_recipe(model, benchmark), benchmark, changed)
         check_threshold(threshold, config.sampler.name)
         config = with_run_directory(config, f"eval-{benchmark.rpartition(':')[2]}")
     if generations is not None:

@@ -70,7 +70,7 @@ MaybeRecipe = Annotated[
     option(
         "--recipe",
         "NAME|FILE",
-        "A bundled recipe, a YAML file or a run directory; default: the one that fits --model, or math. "
+        "A bundled recipe, a YAML file or a run directory; default: the one that fits --model or the task, or math. "
         "Example: --recipe math",
         complete_recipe,
     ),

@@ -193,11 +193,12 @@ def check_threshold(threshold: float | None, sampler: str) -> None:
         )
 
 
-def fitting_recipe(model: str | None) -> str:
-    """The recipe to use where only a model is named, or nothing at all."""
+def fitting_recipe(model: str | None, task: str | None = None) -> str:
+    """The recipe to use where only a model or a task is named, or nothing at all."""
+    from maskgrpo_cli import registry
     from maskgrpo_cli.config import recipes
 
-    return (recipes.for_model(model) if model else None) or TEXT
+    return (recipes.for_model(model) if model else None) or (PICTURES if task in registry.DRAWN else TEXT)
 
 
 def read_prompt(text: str) -> str:

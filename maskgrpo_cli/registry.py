@@ -98,6 +98,9 @@ REWARD_SETTINGS: dict[str, tuple[str, ...]] = {
 UNJUDGED = ("prompts", "captions", "geneval", "dpg", "hpsv2", "imagereward")
 """The registered tasks that cannot tell right from wrong, whose evaluations measure rewards."""
 
+DRAWN = ("shapes", *UNJUDGED)
+"""The registered tasks that are answered with pictures."""
+
 SAMPLES: dict[str, int] = {"geneval": 4, "dpg": 4, "hpsv2": 1, "imagereward": 10}
 """Completions of each problem that a benchmark was published with; other tasks have one unless asked for more."""
 

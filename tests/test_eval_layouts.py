@@ -80,7 +80,7 @@ def problem(key, prompt="p", **columns):
 def test_geneval(evaluate, tmp_path):
     code, said = evaluate("geneval", GENEVAL, "run")
     assert code == 0, said
-    assert "geneval: reward - (12 pictures, nothing is judged right or wrong)" in said
+    assert "geneval: made 12 pictures (nothing is judged right or wrong)" in said
     assert "results in run, pictures for the scorer of geneval in run/geneval" in said
     made = files(tmp_path / "run" / "geneval")
     each = ["grid.png", "metadata.jsonl", *(f"samples/{sample:04d}.png" for sample in range(4))]

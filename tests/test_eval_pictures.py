@@ -119,10 +119,10 @@ def test_what_is_right_in_part_has_a_score_beside_the_accuracy():
     whole = evaluation_results.row(SamplerConfig(), [item(score=1.0), item("b", reward=2.0)], 1, [1])
     assert [found[:2] for found in measures(whole)] == [("accuracy", "50.0%"), ("reward", "2.000")]
     nothing = evaluation_results.row(SamplerConfig(), [item(parts=Parts(0, 0, "pictures"))], 1, [1])
-    assert measures(nothing) == [("reward", "-", "", "1 pictures, nothing is judged right or wrong")]
+    assert measures(nothing) == [("made", "1 pictures", "", "nothing is judged right or wrong")]
     columns = [[*column.cells] for column in table({"benchmark": "b"}, [graded, nothing]).columns]
-    assert columns[4] == ["accuracy", "score", "reward"]
-    assert columns[5] == ["[bold]50.0%[/]", "[bold]0.750[/]", "[bold]-[/]"]
+    assert columns[4] == ["accuracy", "score", "made"]
+    assert columns[5] == ["[bold]50.0%[/]", "[bold]0.750[/]", "[bold]1 pictures[/]"]
 
 
 def test_no_checkpoint_is_the_best_by_an_accuracy_that_is_none():
@@ -137,3 +137,13 @@ def test_no_checkpoint_is_the_best_by_an_accuracy_that_is_none():
 def test_the_tables_agree_with_the_tasks():
     unjudged = [name for name in registry.names("task") if not getattr(registry.resolve("task", name), "judges", True)]
     assert sorted(unjudged) == sorted(registry.UNJUDGED)
+    drawn = [name for name in registry.names("task")
+             if getattr(registry.resolve("task", name), "modality", "text") == "image"]
+    assert sorted(drawn) == sorted(registry.DRAWN)
+
+
+def test_the_bundled_model_of_pictures_is_what_draws_without_a_recipe(evaluate, tmp_path):
+    code, said = evaluate("shapes", "--limit", 4, "--output-dir", "run", "--device", "cpu", recipe=False)
+    assert code == 0, said
+    assert results_of(tmp_path / "run")["model"]["path"] == "tiny-shapes"
+    assert len([*(tmp_path / "run" / "pictures").glob("*.png")]) == 4

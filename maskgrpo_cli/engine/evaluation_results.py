@@ -12,6 +12,7 @@ from maskgrpo_cli.config.schema import SamplerConfig
 from maskgrpo_cli.engine.judging import Judged, tally
 from maskgrpo_cli.engine.reporting.statistics import pass_at_k, share_interval
 
+UNJUDGED = "nothing is judged right or wrong"
 INTERVAL = "95 %, Wilson's score interval at the effective number of problems"
 
 
@@ -87,8 +88,8 @@ def measures(entry: Mapping) -> list[tuple[str, str, str, str]]:
     if reward is not None:
         found.append(("reward", f"{reward:.3f}", "", ""))
     if entry["accuracy"] is None:
-        found = found or [("reward", "-", "", "")]
-        found[0] = (*found[0][:3], f"{entry['completions']} {entry['unit']}, nothing is judged right or wrong")
+        made = f"{entry['completions']} {entry['unit']}"
+        found = [("made", made, "", UNJUDGED)] if reward is None else [(*found[0][:3], f"{made}, {UNJUDGED}")]
     return found
 
 
