@@ -147,3 +147,36 @@ def test_the_bundled_model_of_pictures_is_what_draws_without_a_recipe(evaluate, 
     assert code == 0, said
     assert results_of(tmp_path / "run")["model"]["path"] == "tiny-shapes"
     assert len([*(tmp_path / "run" / "pictures").glob("*.png")]) == 4
+
+
+def test_training_on_prompts_speaks_of_rewards(models, tmp_path, monkeypatch, capsys):
+    """Curve, before and after, summary: all by the mean reward; and a best checkpoint by accuracy is refused."""
+    monkeypatch.chdir(tmp_path)
+    prompts_file(tmp_path)
+    given = ["task.name=prompts", "task.data=prompts.jsonl", "task.rewards.test_eval_pictures:brightness=1",
+             "grpo.steps=2", "grpo.prompts=2", "grpo.group_size=2", "grpo.updates=1", "grpo.estimator.name=uniform",
+             "evaluation.every=1", "evaluation.limit=3", "evaluation.final_limit=3", "evaluation.temperatures=[1.0]"]
+
+    def train(folder, *more):
+        words = [word for one in [*given, *more] for word in ("--set", one)]
+        monkeypatch.setattr(sys, "argv", ["maskgrpo", "grpo", "--recipe", str(models / "pictures.yaml"),
+                                          "--sampling-steps", "2", "--output-dir", folder, *words])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as left:
+            code = left.code or 0
+        seen = capsys.readouterr()
+        return code, " ".join(f"{seen.out} {seen.err}".split())
+
+    code, said = train("run", "evaluation.metric=reward", "evaluation.keep=best")
+    assert code == 0, said
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    assert [row["eval/accuracy"] for row in rows] == [None, None] and all(0 < row["eval/reward"] < 1 for row in rows)
+    assert "accuracy" not in said and "0/0" not in said
+    assert "before training: mean reward at T=1 0." in said and "eval reward 0." in said
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["evaluations"] == [] and summary["rewards"][0]["name"] == "mean reward at T=1"
+    assert summary["best"]["metric"] == "reward"
+    code, said = train("other", "evaluation.keep=best")
+    assert code == 2 and "nothing is right or wrong in the task prompts" in said and "evaluation.metric=reward" in said
