@@ -126,8 +126,8 @@ class ImageModality:
         side = round(length**0.5)
         rows, columns = self.shape or (side, side)
         if rows * columns != length or not length:
-            wanted = f"{rows * columns}, {rows} rows of {columns}" if self.shape else "a square number, such as 64 or 1024"
-            raise UserError(f"a picture of {length} image tokens (sampler.length): write {wanted}")
+            wanted = f"{rows} rows of {columns}" if self.shape else "a square number, such as 64 or 1024"
+            raise UserError(f"a picture of {length} image tokens: write {wanted}")
         return rows, columns
 
     # --- responses --------------------------------------------------------------------------------
