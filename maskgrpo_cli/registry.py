@@ -77,6 +77,9 @@ TABLES: dict[str, dict[str, str]] = {
         "text": "maskgrpo_cli.engine.reporting.completions:TextView",
         "image": "maskgrpo_cli.engine.pictures.view:PictureView",
     },
+    "overview": {
+        "image": "maskgrpo_cli.engine.pictures.contact:write",
+    },
     "layout": {
         "geneval": "maskgrpo_cli.engine.pictures.layouts:geneval",
         "dpg": "maskgrpo_cli.engine.pictures.layouts:dpg",

@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from maskgrpo_cli import cli, registry
 from maskgrpo_cli.config import Override
 from maskgrpo_cli.config.evaluation import load_benchmark
 from maskgrpo_cli.engine import evaluation_files
+from maskgrpo_cli.engine.judging import Judged
+from maskgrpo_cli.engine.pictures.contact import page, write
 from maskgrpo_cli.engine.pictures.laid_out import grid
 from maskgrpo_cli.engine.pictures.layouts import Page, dpg, geneval, hpsv2, imagereward, planned
 from maskgrpo_cli.errors import UserError
-from maskgrpo_cli.types import Problem
+from maskgrpo_cli.types import Parts, Problem
 
 SIDE = 32  # pixels of the tiny model's pictures
 GENEVAL = [
@@ -176,6 +179,58 @@ def test_a_picture_that_is_gone_is_named(evaluate, tmp_path, monkeypatch):
     (tmp_path / "run" / "pictures" / "geneval-test-0-1.png").unlink()
     code, said = evaluate.call("--resume", "run")
     assert code == 2 and "run/pictures/geneval-test-0-1.png is gone; evaluate again in another directory" in said
+
+
+# --- the page of all pictures ---------------------------------------------------------------------------
+
+
+class Links(HTMLParser):
+    """The links of a page, what it says, and whether every element was closed in its order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.said, self.open, self.classes = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.links += [value for name, value in attributes if name in ("src", "href")]
+        self.classes += [value for name, value in attributes if name == "class"]
+        self.open += [tag] if tag not in ("meta", "img") else []
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.said.append(data)
+
+
+def test_the_page_shows_every_picture_beside_its_prompt(evaluate, tmp_path):
+    rows = [*GENEVAL[:2], {**GENEVAL[2], "prompt": "<b>a & \"b\"</b>"}]
+    assert evaluate("geneval", rows, "run", "-n", 2, "--temperature", "0.5,1")[0] == 0
+    seen = Links((tmp_path / "run" / "contact.html").read_text())
+    assert seen.open == [] and len(seen.links) == 2 * 3 * 2 * 2  # settings, prompts, samples; each shown and linked
+    assert all((tmp_path / "run" / link).is_file() for link in seen.links)
+    assert "<b>a & \"b\"</b>" in seen.said and not {"right", "wrong"} & {*seen.classes}
+
+
+def test_a_page_is_made_where_its_first_picture_was_taken_away(tmp_path):
+    row = {"temperature": 1.0, "steps": 4, "accuracy": None, "completions": 1, "unit": "pictures", "reward": 0.5}
+    gone = Judged("a", "prompt", "pictures/a.png", {}, None, 0.0, False, "", 0.5, None, Parts(0, 0, "pictures"))
+    write(tmp_path, {"benchmark": "dpg", "model": {"path": "tiny"}, "results": [row]}, [[gone]])
+    said = Links((tmp_path / "contact.html").read_text()).said
+    assert "T=1, 4 steps: reward 0.500 (1 pictures, nothing is judged right or wrong)" in said
+
+
+def test_the_page_says_what_is_right_and_why_not():
+    row = {"temperature": 1.0, "steps": 4, "accuracy": 0.5, "correct": 1, "total": 2, "interval": [0.1, 0.9],
+           "unit": "completions", "pass_at": {}, "reward": None, "score": 0.75, "graded": True}
+    judged = [Judged(key, f"prompt {key}", f"pictures/{key} 0.png", {}, None, score, score == 1, why, 0.25, None)
+              for key, score, why in (("a", 1.0, ""), ("b", 0.5, "there is <no> circle"))]
+    text = page({"benchmark": "shapes", "model": {"path": "tiny"}, "results": [row]}, [judged])
+    said = Links(text).said
+    assert "T=1, 4 steps: accuracy 50.0% (1/2), score 0.750" in said
+    assert "right 1.00" in said and "wrong 0.50" in said and " · reward 0.250 · there is <no> circle" in said
+    assert 'src="pictures/b%200.png"' in text
 
 
 # --- settings, plans and grids --------------------------------------------------------------------------

@@ -164,6 +164,8 @@ class Measurement:
         judged = self._gather(lambda: [*self._measure(policy, kept)])
         results = self._results(measured, judged)
         if self.session.run:
+            if modality in registry.names("overview"):
+                registry.resolve("overview", modality)(self.directory, results, judged)
             evaluation_files.finish(
                 self.directory, results, [item for part in judged for item in part], self.processes
             )
