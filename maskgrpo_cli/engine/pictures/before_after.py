@@ -31,10 +31,11 @@ def before_after(
     sections = [
         Section(one.prompt, [[_cell(folder, "before", one), _cell(folder, "after", other)]]) for one, other in pairs
     ]
-    footer = f"the same prompts, seed and sampler at T={temperature:g}; below each, the share of the prompt that holds"
+    footer = f"the same prompts, seed and sampler at T={temperature:g}; below each its score or reward"
     return write(path, png(sheet(sections, footer)))
 
 
 def _cell(folder: Path, when: str, item: Judged) -> Cell:
     with Image.open(folder / item.completion) as picture:
-        return Cell(picture.convert("RGB"), f"{when} · {item.score:.2f}")
+        value = item.score if item.counted()[1] else item.reward  # some tasks only have rewards
+        return Cell(picture.convert("RGB"), when if value is None else f"{when} · {value:.2f}")
