@@ -291,7 +291,7 @@ def test_ctrl_c_ends_with_130(tmp_path):
     )
     assert process.stdout.readline() == "go\n"
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (130, "interrupted\n")
 
 
