@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from pathlib import Path
 
     from torch import Tensor
@@ -126,6 +127,50 @@ class Task(Protocol):
 
 Reward = Callable[..., "Sequence[float | None]"]
 """`reward(prompts, completions, **columns)`: one float per completion, None where not applicable (TRL's signature)."""
+
+
+# --- running programs that a model wrote ------------------------------------------------------------
+
+Status = Literal["passed", "failed", "error", "timeout", "limit"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """Source code that nobody trusts, and the tests of it.
+
+    Each test is Python source, judged on its own: it passes when it runs to its end. In it the names that `source`
+    defines are at hand, and `module` can be imported from. `setup` runs before the tests, on their side.
+    """
+
+    source: str
+    tests: tuple[str, ...]
+    setup: str = ""
+    module: str = "solution"
+    timeout: float | None = None  # wall-clock seconds for one test; None: the executor's own
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What became of one test: its status, why it is not passed, and the ends of what the program printed."""
+
+    status: Status
+    reason: str = ""
+    stdout: str = ""
+    stderr: str = ""
+    seconds: float = 0.0
+
+
+class Executor(Protocol):
+    """Runs programs where they can do no harm; see `sandbox`."""
+
+    def submit(self, program: Program) -> Future[list[TestResult]]:
+        """Start on a program beside the caller's work; one result for each of its tests, in their order."""
+
+    def run(self, programs: Sequence[Program]) -> list[list[TestResult]]:
+        """The results of many programs, in their order."""
+
+    def close(self) -> None:
+        """Stop what still runs, and leave nothing of it behind."""
 
 
 # --- modalities, models, samplers, estimators -------------------------------------------------------
