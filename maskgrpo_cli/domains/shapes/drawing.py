@@ -23,7 +23,7 @@ PALETTE = {
     "orange": (248, 128, 20), "purple": (150, 56, 206), "cyan": (52, 208, 222), "white": (246, 246, 244),
 }
 _SIZES = {1: (0.17, 0.29), 2: (0.145, 0.195), 3: (0.13, 0.165), 4: (0.125, 0.15)}  # least and largest, by objects
-_LATTICE_SIZES = {1: (0.15, 0.27), 2: (0.15,), 3: (0.15,), 4: (0.15,)}  # all there are, by objects
+_LATTICE_SIZE = 0.165  # of every object there, so that each kind is drawn in one way
 _MARGIN = 0.05  # of the picture's edge
 _GAP = 0.085  # between the boxes of two objects
 _STEEPEST = 0.6  # how far a position may be off its axis: a person sees at once what is left of what
@@ -78,8 +78,8 @@ class Placed:
 def layout(scene: Scene, draws: Draws, cells: int | None = None) -> list[Placed]:
     """Places and sizes for the objects of a scene, apart from one another; one of very many.
 
-    With `cells` (7 or more) sizes are few and the middle of every object is that of one of cells x cells squares, so
-    that an object looks the same wherever it lies; without, both are any. Objects without a colour get one.
+    With `cells` (8 or more) all sizes are one and the middle of every object is that of one of cells x cells squares,
+    so that a kind looks the same wherever it lies; without, both are any. Objects without a colour get one.
     Raises RuntimeError where nothing fits, which no scene comes near.
     """
     kinds = [kind if kind.colour else Kind(kind.shape, draws.among(COLOURS)) for kind in scene.objects]
@@ -108,21 +108,21 @@ def draw(placed: Sequence[Placed], side: int = SIDE) -> np.ndarray:
 def _place(kind: Kind, objects: int, draws: Draws, cells: int | None) -> Placed:
     """An object among `objects`, wherever the picture has room for it."""
     if cells is not None:
-        return _place_on_lattice(kind, draws.among(_LATTICE_SIZES[objects]), draws, cells)
+        return _place_on_lattice(kind, draws, cells)
     least, largest = _SIZES[objects]
     size = least + (largest - least) * draws.random()
     left, up, right, down = (size * reach + _MARGIN for reach in _BOXES[kind.shape])
     return Placed(kind, left + (1 - left - right) * draws.random(), up + (1 - up - down) * draws.random(), size)
 
 
-def _place_on_lattice(kind: Kind, size: float, draws: Draws, cells: int) -> Placed:
-    left, up, right, down = (size * reach for reach in _BOXES[kind.shape])
+def _place_on_lattice(kind: Kind, draws: Draws, cells: int) -> Placed:
+    left, up, right, down = (_LATTICE_SIZE * reach for reach in _BOXES[kind.shape])
     middles = [(cell + 0.5) / cells for cell in range(cells)]
     x, y = (
         draws.among([middle for middle in middles if half <= middle <= 1 - half])
         for half in ((left + right) / 2, (up + down) / 2)
     )
-    return Placed(kind, x + (left - right) / 2, y + (up - down) / 2, size)
+    return Placed(kind, x + (left - right) / 2, y + (up - down) / 2, _LATTICE_SIZE)
 
 
 def _apart(one: Sequence[float], other: Sequence[float]) -> bool:
