@@ -17,6 +17,7 @@ TABLES: dict[str, dict[str, str]] = {
         "math500": "maskgrpo_cli.tasks.math500:MATH500",
         "countdown": "maskgrpo_cli.tasks.countdown:COUNTDOWN",
         "sudoku": "maskgrpo_cli.tasks.sudoku:SUDOKU",
+        "programs": "maskgrpo_cli.tasks.programs:PROGRAMS",
         "shapes": "maskgrpo_cli.tasks.shapes:SHAPES",
         "prompts": "maskgrpo_cli.tasks.picture_prompts:PROMPTS",
         "geneval": "maskgrpo_cli.tasks.pictures.benchmarks:GENEVAL",
@@ -39,6 +40,8 @@ TABLES: dict[str, dict[str, str]] = {
         "short-answer": "maskgrpo_cli.rewards.answers:short_answer",
         "clip": "maskgrpo_cli.rewards.clip:ClipScore",
         "hpsv2": "maskgrpo_cli.rewards.hpsv2:HPSv2",
+        "code-tests": "maskgrpo_cli.rewards.code:CodeTests",
+        "code-format": "maskgrpo_cli.rewards.code:code_format",
     },
     "sampler": {
         "low-confidence": "maskgrpo_cli.samplers.block:low_confidence",
@@ -95,6 +98,7 @@ TABLES: dict[str, dict[str, str]] = {
 REWARD_SETTINGS: dict[str, tuple[str, ...]] = {
     "clip": ("model", "pretrained", "weights", "batch_size", "dtype"),
     "hpsv2": ("version", "weights", "model", "batch_size", "dtype"),
+    "code-tests": ("all_or_nothing", "timeout_penalty"),
 }
 """The settings of the registered rewards that have some: their constructors' arguments, known without an import."""
 

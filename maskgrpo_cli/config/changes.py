@@ -16,7 +16,7 @@ from maskgrpo_cli.config.schema import Config
 HARMLESS = {
     "description", "next_command", "device", "offline", "tracker", "model.merge", "evaluation.keep",
     "grpo.save_every", "grpo.keep_checkpoints", "grpo.log_completions", "sft.save_every", "sft.keep_checkpoints",
-    "sft.code_cache",
+    "sft.code_cache", "sandbox.backend", "sandbox.workers", "sandbox.unsafe_local",
 }
 # What the saved tensors themselves look like, and which steps share a rollout.
 FIXED = {
@@ -32,7 +32,7 @@ KEEP_ROLLOUT = (
     "evaluation.", "grpo.optimizer.", "grpo.steps", "grpo.evaluate_every", "grpo.micro_batch_size", "grpo.logit_chunk",
 )
 # With these an accuracy or reward of the curve cannot be compared with those before.
-MEASURE = ("seed", "task.", "sampler.", "evaluation.")
+MEASURE = ("seed", "task.", "sampler.", "evaluation.", "sandbox.")
 KEEP_MEASURE = {"evaluation.every", "evaluation.patience", "evaluation.final_limit"}
 _OTHER = {"grpo": "sft", "sft": "grpo"}  # the section that a command does not read
 

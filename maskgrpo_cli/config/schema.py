@@ -6,40 +6,22 @@ What one key must be is said here; what several must be together, and which name
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import Field
 
-Name = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-
-
-Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    raise ValueError("a number, text, true or false, or null")
-
-
-# not a union of types, which would tell a mistake once for each of them
-Setting = Annotated[
-    Any,
-    AfterValidator(_plain),
-    WithJsonSchema({"anyOf": [{"type": kind} for kind in ("number", "string", "boolean", "null")]}),
-]
-
-
-class Section(BaseModel):
-    """A group of keys; an unknown key is a mistake, and so is a quoted number or a switch for a count."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, validate_default=False)
+from maskgrpo_cli.config.sandbox import SandboxConfig
+from maskgrpo_cli.config.section import (
+    Beta,
+    Count,
+    Name,
+    Natural,
+    NonNegative,
+    Positive,
+    Section,
+    Setting,
+    Share,
+)
 
 
 class LoraConfig(Section):
@@ -387,6 +369,7 @@ class Config(Section):
     sft: SftConfig = SftConfig()
     grpo: GrpoConfig = GrpoConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
+    sandbox: SandboxConfig = SandboxConfig()
 
     def evaluation_sampler(self) -> SamplerConfig:
         """The sampler of evaluations: `sampler`, with what `evaluation` says otherwise.

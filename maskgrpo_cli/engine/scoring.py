@@ -15,10 +15,11 @@ from maskgrpo_cli.config.checks import settings_of_none, unknown_settings
 from maskgrpo_cli.config.mistakes import MISSING, Mistake, tell
 from maskgrpo_cli.errors import RunFailed, UserError
 from maskgrpo_cli.objective import total_reward
-from maskgrpo_cli.types import Problem, Reward
+from maskgrpo_cli.types import Executor, Problem, Reward
 
 Settings = Mapping[str, Mapping[str, Any]]
-SUPPLIED = ("device", "offline")  # arguments of constructors that a run fills in itself
+Waiting = Callable[[], Sequence["float | None"]]  # gives the scores of what was begun
+SUPPLIED = ("device", "offline", "executor")  # arguments of constructors that a run fills in itself
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -41,6 +42,7 @@ class Rewards:
         warn: called with a sentence.
         settings: name of a reward that is a class -> the arguments of its constructor.
         device, offline: handed to the constructors that take them.
+        executor: gives what runs programs; asked only where a constructor takes an `executor`.
 
     Raises:
         UserError: a reward is unknown or cannot be made, such as from weights that are not there.
@@ -53,30 +55,45 @@ class Rewards:
         settings: Settings | None = None,
         device: torch.device | str = "cpu",
         offline: bool = False,
+        executor: Callable[[], Executor] | None = None,
     ):
         if not weights:
             raise UserError("task.rewards is empty: name at least one reward and its weight")
         self.names = list(weights)
         self.weights = torch.tensor(list(weights.values()), dtype=torch.float32)
-        self._functions = make(self.names, settings or {}, device=device, offline=offline)
+        self._functions = make(self.names, settings or {}, executor, device=device, offline=offline)
+        self.early = [hasattr(function, "begin") for function in self._functions]
         self._warn, self._told = warn, set()
 
     def __call__(self, problems: Sequence[Problem], completions: Sequence[Any]) -> Rewarded:
         """Score one completion per problem."""
-        columns = [
-            self._run(name, function, problems, completions)
-            for name, function in zip(self.names, self._functions, strict=True)
-        ]
-        values = torch.tensor([[math.nan if v is None else v for v in column] for column in columns]).T
-        absent = torch.tensor([[v is None for v in column] for column in columns], dtype=torch.bool).T
-        values = values.reshape(len(completions), len(self.names)).float()
-        failed = ~values.isfinite() & ~absent
-        values = values.masked_fill(failed, math.nan)
-        return Rewarded(values, failed, total_reward(values, self.weights, failed))
+        scoring = self.begin()
+        scoring.add(problems, completions)
+        return scoring.finish()
 
-    def _run(self, name: str, function: Reward, problems: Sequence[Problem], completions: Sequence[Any]) -> list:
+    def begin(self) -> Scoring:
+        """Scores completions that come in pieces: functions that are `early` work on one while the next is made."""
+        return Scoring(self)
+
+    def start(self, place: int, problems: Sequence[Problem], completions: Sequence[Any]) -> Waiting | None:
+        """Let the function at `place` begin on completions; None where it cannot, or failed to."""
+        if not self.early[place]:
+            return None
         try:
-            scores = self._call(name, function, problems, completions)
+            return self._functions[place].begin(**_asked(problems, completions))
+        except RunFailed:
+            raise
+        except Exception:  # told when the scores are asked for, and then for the sample alone
+            return None
+
+    def scores(
+        self, place: int, problems: Sequence[Problem], completions: Sequence[Any], waiting: Waiting | None = None
+    ) -> list[float | None]:
+        """What the function at `place` says, or what it has begun on; NaN for each sample where it fails."""
+        name, function = self.names[place], self._functions[place]
+        try:
+            given = waiting() if waiting else function(**_asked(problems, completions))
+            scores = _checked(name, list(given), len(completions))
         except RunFailed:
             raise
         except Exception as error:
@@ -85,7 +102,7 @@ class Rewards:
                 return [math.nan] * len(completions)
             # one bad sample must not take its neighbours with it
             return [
-                self._run(name, function, [problem], [completion])[0]
+                self.scores(place, [problem], [completion])[0]
                 for problem, completion in zip(problems, completions, strict=True)
             ]
         odd = next((score for score in scores if score is not None and not math.isfinite(score)), None)
@@ -93,27 +110,72 @@ class Rewards:
             self._tell(name, f"it returned {odd}")
         return scores
 
-    def _call(self, name: str, function: Reward, problems: Sequence[Problem], completions: Sequence[Any]) -> list:
-        keys = problems[0].columns if problems else ()
-        columns = {key: [problem.columns[key] for problem in problems] for key in keys}
-        prompts = [problem.prompt for problem in problems]
-        scores = list(function(prompts=prompts, completions=list(completions), **columns))
-        if len(scores) != len(completions):
-            raise RunFailed(f"reward '{name}' returned {len(scores)} values for {len(completions)} completions")
-        return [None if score is None else float(score) for score in scores]
-
     def _tell(self, name: str, why: str) -> None:
         if name not in self._told:
             self._told.add(name)
             self._warn(f"reward '{name}' failed for a sample: {why}; such samples are left out and counted")
 
 
-def make(names: Sequence[str], settings: Settings, **offered: Any) -> list[Reward]:
+class Scoring:
+    """The rewards of completions that come in pieces.
+
+    Functions that are `early` begin on each piece as it comes. The others see all completions at once, at the end.
+    """
+
+    def __init__(self, rewards: Rewards):
+        self._rewards = rewards
+        self._pieces: list[tuple[list[Problem], list[Any], list[Waiting | None]]] = []
+
+    def add(self, problems: Sequence[Problem], completions: Sequence[Any]) -> None:
+        """One more piece: a completion per problem."""
+        started = [self._rewards.start(place, problems, completions) for place in range(len(self._rewards.names))]
+        self._pieces.append(([*problems], [*completions], started))
+
+    def finish(self) -> Rewarded:
+        """The rewards of all pieces, in their order; what was begun is waited for last."""
+        early, columns = self._rewards.early, {}
+        problems = [problem for piece in self._pieces for problem in piece[0]]
+        completions = [completion for piece in self._pieces for completion in piece[1]]
+        for place in sorted(range(len(early)), key=early.__getitem__):
+            pieces = self._pieces if early[place] else [(problems, completions, None)]
+            columns[place] = [
+                score
+                for asked, made, started in pieces
+                for score in self._rewards.scores(place, asked, made, started and started[place])
+            ]
+        return self._rewarded([columns[place] for place in range(len(early))], len(completions))
+
+    def _rewarded(self, columns: Sequence[Sequence[float | None]], count: int) -> Rewarded:
+        values = torch.tensor([[math.nan if v is None else v for v in column] for column in columns]).T
+        absent = torch.tensor([[v is None for v in column] for column in columns], dtype=torch.bool).T
+        values = values.reshape(count, len(columns)).float()
+        failed = ~values.isfinite() & ~absent
+        values = values.masked_fill(failed, math.nan)
+        return Rewarded(values, failed, total_reward(values, self._rewards.weights, failed))
+
+
+def _asked(problems: Sequence[Problem], completions: Sequence[Any]) -> dict[str, list]:
+    """The arguments of a reward."""
+    keys = problems[0].columns if problems else ()
+    columns = {key: [problem.columns[key] for problem in problems] for key in keys}
+    return {"prompts": [problem.prompt for problem in problems], "completions": list(completions), **columns}
+
+
+def _checked(name: str, scores: list, count: int) -> list[float | None]:
+    if len(scores) != count:
+        raise RunFailed(f"reward '{name}' returned {len(scores)} values for {count} completions")
+    return [None if score is None else float(score) for score in scores]
+
+
+def make(
+    names: Sequence[str], settings: Settings, executor: Callable[[], Executor] | None = None, **offered: Any
+) -> list[Reward]:
     """The rewards of these names: functions as they are, classes made with their settings.
 
     Args:
         names: registered, or module.path:attribute.
         settings: name -> the arguments of its constructor.
+        executor: gives what runs programs, for the constructors that take one.
         offered: handed to the constructors that take them.
 
     Raises:
@@ -127,7 +189,7 @@ def make(names: Sequence[str], settings: Settings, **offered: Any) -> list[Rewar
     ]
     if mistakes:
         raise UserError(tell(mistakes, "the settings of the rewards"))
-    return [_made(name, part, settings.get(name, {}), offered) for name, part in parts.items()]
+    return [_made(name, part, settings.get(name, {}), executor, offered) for name, part in parts.items()]
 
 
 def _mistakes(name: str, parts: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple]:
@@ -145,10 +207,14 @@ def _mistakes(name: str, parts: Mapping[str, Any], given: Mapping[str, Any]) -> 
                 yield f"task.reward_settings.{name}.{parameter.name}", MISSING, f"'{name}' needs it; set it", None
 
 
-def _made(name: str, part: Any, given: Mapping[str, Any], offered: Mapping[str, Any]) -> Reward:
+def _made(
+    name: str, part: Any, given: Mapping[str, Any], executor: Callable[[], Executor] | None, offered: Mapping[str, Any]
+) -> Reward:
     if not inspect.isclass(part):
         return part
     taken = inspect.signature(part).parameters
+    if executor is not None and "executor" in taken:
+        offered = {**offered, "executor": executor()}
     try:
         reward = part(**{**{key: value for key, value in offered.items() if key in taken}, **given})
     except UserError as error:
