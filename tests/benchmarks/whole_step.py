@@ -25,11 +25,19 @@ from common import (
 )
 from torch import Tensor
 
-from maskgrpo_cli.config.schema import Config, EstimatorConfig, GrpoConfig, ObjectiveConfig, OptimizerConfig
+from maskgrpo_cli.config.schema import (
+    Config,
+    EstimatorConfig,
+    GrpoConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    SamplerConfig,
+)
 from maskgrpo_cli.engine.generation import generate
 from maskgrpo_cli.engine.grpo import Grpo
 from maskgrpo_cli.engine.interrupts import Interrupts
 from maskgrpo_cli.engine.optimizer import make_optimizer
+from maskgrpo_cli.engine.policy import Policy
 from maskgrpo_cli.engine.reporting.display import make_reporter
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory
 from maskgrpo_cli.engine.rollouts import Rollout
@@ -49,31 +57,25 @@ class Words:
         """None."""
 
 
-class Ours:
-    """The GRPO method of the engine, with greedy completions of different prompts as its group."""
+class Step:
+    """A step of the engine's GRPO method, one group in it, without a rollout yet; advantages are given, no two alike.
 
-    def __init__(self, width: int, completions: int = COMPLETIONS, updates: int = UPDATES, length: int = LENGTH):
-        self.length, self.completions, self.updates = length, completions, updates
-        self.policy, self.prompts = make_policy(width), make_prompts(completions)
-        config = Config(
-            device="cpu",
-            output_dir=tempfile.mkdtemp(prefix="maskgrpo-benchmark-"),
-            sampler=sampler(steps=length // 2, length=length),
-            grpo=GrpoConfig(
-                prompts=1, group_size=completions, updates=updates, micro_batch_size=completions,
-                estimator=EstimatorConfig(min_ratio=0.6), objective=ObjectiveConfig(clip_low=CLIP, beta=BETA),
-                optimizer=OptimizerConfig(lr=1e-5), log_completions=0,
-            ),
-        )
-        run = RunDirectory(Path(config.output_dir))
-        session = Session(config, self.policy.accelerator, run, make_reporter(run, "", 0, quiet=True), Interrupts())
-        self.grpo = Grpo(session, self.policy, Words(), [Problem("0", ({"role": "user", "content": "w1"},), {})])
-        self.optimizer = make_optimizer(self.policy.parameters(), config.grpo.optimizer)
-        for parameter in self.policy.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        states = copy.deepcopy(self.policy.plain.state_dict())
-        self.optimizer.step()  # makes its state
-        self.policy.plain.load_state_dict(states)
+    Args:
+        policy, prompts: what is trained, and the prompt of each completion.
+        draws: the sampler's settings; changes: of `GrpoConfig`.
+    """
+
+    def __init__(self, policy: Policy, prompts: list[list[int]], draws: SamplerConfig, updates: int, **changes):
+        self.policy, self.prompts, self.updates = policy, prompts, updates
+        self.length, self.completions = draws.length, len(prompts)
+        settings = {"micro_batch_size": self.completions, "optimizer": OptimizerConfig(lr=1e-5), "log_completions": 0}
+        grpo = GrpoConfig(prompts=1, group_size=self.completions, updates=updates, **settings | changes)
+        folder = tempfile.mkdtemp(prefix="maskgrpo-benchmark-")
+        config = Config(device="cpu", output_dir=folder, sampler=draws, grpo=grpo)
+        run = RunDirectory(Path(folder))
+        session = Session(config, policy.accelerator, run, make_reporter(run, "", 0, quiet=True), Interrupts())
+        self.grpo = Grpo(session, policy, Words(), [Problem("0", ({"role": "user", "content": "w1"},), {})])
+        self.optimizer = settled_optimizer(policy.plain, policy.parameters(), grpo.optimizer)
         self.rollout: Rollout | None = None
 
     def sample(self) -> None:
@@ -116,6 +118,27 @@ class Ours:
         return torch.where(copies[0].mask, self.policy.modality.vocabulary.mask_id, canvas.ids), copies[0].scored
 
 
+class Ours(Step):
+    """Greedy completions of different prompts as the group, by a model of four layers."""
+
+    def __init__(self, width: int, completions: int = COMPLETIONS, updates: int = UPDATES, length: int = LENGTH):
+        super().__init__(
+            make_policy(width), make_prompts(completions), sampler(steps=length // 2, length=length), updates,
+            estimator=EstimatorConfig(min_ratio=0.6), objective=ObjectiveConfig(clip_low=CLIP, beta=BETA),
+        )  # fmt: skip
+
+
+def settled_optimizer(model, parameters, settings: OptimizerConfig):
+    """An optimiser that has its state, and gradients for it, while the weights are as they were."""
+    optimizer = make_optimizer(parameters, settings)
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    states = copy.deepcopy(model.state_dict())
+    optimizer.step()
+    model.load_state_dict(states)
+    return optimizer
+
+
 class Plain:
     """The same step straightforwardly, on a copy of the same model and optimiser settings."""
 
@@ -123,12 +146,7 @@ class Plain:
         self.ours = ours
         self.model = copy.deepcopy(ours.policy.plain)
         self.reference = copy.deepcopy(ours.policy.plain).requires_grad_(False)
-        self.optimizer = make_optimizer(list(self.model.parameters()), ours.grpo.settings.optimizer)
-        for parameter in self.model.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        states = copy.deepcopy(self.model.state_dict())
-        self.optimizer.step()
-        self.model.load_state_dict(states)
+        self.optimizer = settled_optimizer(self.model, list(self.model.parameters()), ours.grpo.settings.optimizer)
         self.responses: Tensor | None = None
         self.old = self.kept = torch.zeros(0)
 
