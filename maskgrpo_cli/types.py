@@ -111,6 +111,18 @@ class Task(Protocol):
     def judge(self, completion: str, problem: Problem, protocol: str = DEFAULT_PROTOCOL) -> Verdict:
         """The evaluation verdict on one completion, by one of `protocols`."""
 
+    def judge_all(
+        self, completions: Sequence[Any], problems: Sequence[Problem], executor: Executor,
+        protocol: str = DEFAULT_PROTOCOL,
+    ) -> list[Verdict]:
+        """The verdicts on many completions at once, whose programs `executor` runs; asked instead of `judge`.
+
+        A task without this method has completions that are judged one by one, and runs no programs.
+        """
+
+    def reference(self, problem: Problem) -> str | None:
+        """A completion that is right; without this method it is the problem's target."""
+
     def restore(self, question: str, ground_truth: Any, key: str) -> Problem:
         """The problem `key` of a row of text made elsewhere; raises ValueError where it is none.
 
@@ -126,7 +138,11 @@ class Task(Protocol):
 
 
 Reward = Callable[..., "Sequence[float | None]"]
-"""`reward(prompts, completions, **columns)`: one float per completion, None where not applicable (TRL's signature)."""
+"""`reward(prompts, completions, **columns)`: one float per completion, None where not applicable (TRL's signature).
+
+One with a method `begin`, of the same arguments, can work while further completions are made: it starts, and returns a
+function without arguments that waits for the values.
+"""
 
 
 # --- running programs that a model wrote ------------------------------------------------------------

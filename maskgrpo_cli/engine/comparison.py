@@ -108,6 +108,7 @@ class Evaluations:
             seed=self.session.config.seed,
             protocol=self.settings.protocol,
             rewards=self.rewards,
+            executor=self.session.executor,
             progress=self.session.progress(phase),
             folder=folder,
         )

@@ -20,8 +20,9 @@ from maskgrpo_cli.engine.devices import gather_rows, make_accelerator, share
 from maskgrpo_cli.engine.evaluation_files import Begun
 from maskgrpo_cli.engine.evaluation_identity import check_lengths, identity
 from maskgrpo_cli.engine.evaluator import batches, evaluate, gathered
+from maskgrpo_cli.engine.executors import LazyExecutor
 from maskgrpo_cli.engine.interrupts import Interrupts
-from maskgrpo_cli.engine.judging import Judged, check_protocol, judges
+from maskgrpo_cli.engine.judging import Judged, check_protocol, judges, runs_programs
 from maskgrpo_cli.engine.modality import modality_of
 from maskgrpo_cli.engine.pictures.laid_out import LaidOut
 from maskgrpo_cli.engine.pictures.layouts import Page, planned
@@ -103,7 +104,8 @@ def run(config: Config, resume: bool = False) -> None:
                 Begun.of(directory, accelerator.num_processes).write(directory)
         reporter = stack.enter_context(make_reporter(directory_of_run, title, 0, quiet=not main))
         interrupts = stack.enter_context(Interrupts())
-        session = Session(config, accelerator, directory_of_run, reporter, interrupts)
+        programs = stack.enter_context(LazyExecutor(config.sandbox, accelerator.num_processes))
+        session = Session(config, accelerator, directory_of_run, reporter, interrupts, executor=programs)
         try:
             results = Measurement(session, evaluation, resume).carry_out()
         except UserError:
@@ -148,6 +150,8 @@ class Measurement:
     def carry_out(self) -> dict:
         """Every setting, one after another; returns what results.json says."""
         config, evaluation = self.session.config, self.evaluation
+        if runs_programs(evaluation.task):
+            self.session.executor()  # what it lacks is told before a model is loaded
         modality = modality_of(evaluation.task)
         policy = load_policy(config, self.session.accelerator, trained=False, modality=modality)
         check_lengths(policy, evaluation.problems, max(s.length for s in evaluation.settings), config.evaluation.shots)
@@ -184,6 +188,7 @@ class Measurement:
                 protocol=config.evaluation.protocol,
                 samples=self.samples,
                 rewards=self.rewards,
+                executor=self.session.executor,
                 kept=kept[place * each : (place + 1) * each],
                 gather=False,
                 progress=self._progress(place),

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 
 from maskgrpo_cli.config.schema import SamplerConfig
 from maskgrpo_cli.engine.devices import gather_rows, share
+from maskgrpo_cli.engine.executors import Executing
 from maskgrpo_cli.engine.generation import Progress, generate
 from maskgrpo_cli.engine.judging import Judged, judge
 from maskgrpo_cli.engine.policy import Policy
@@ -38,6 +39,7 @@ def evaluate(
     protocol: str = DEFAULT_PROTOCOL,
     samples: int = 1,
     rewards: Rewards | None = None,
+    executor: Executing | None = None,
     kept: Sequence[Judged] = (),
     gather: bool = True,
     progress: Progress | None = None,
@@ -50,6 +52,7 @@ def evaluate(
     problem does not depend on how many samples or problems there are.
 
     Args:
+        executor: asked for what runs programs, where the task's completions are some.
         kept: this process's results of whole batches that were made before; they are not made again.
         gather: False leaves out the results of the other processes, and waits for none of them.
         progress: called with (denoising steps done, all of them) over this process's batches.
@@ -76,7 +79,7 @@ def evaluate(
 
         noise = Noise((seed, 0, sample, Purpose.EVALUATION), tuple(rows))  # no rollout's key has this length
         completions = policy.modality.decode(generate(policy, prompts, settings, noise, progress=step))
-        results = judge(task, batch, completions, rewards, protocol)
+        results = judge(task, batch, completions, rewards, protocol, executor)
         for item in results:
             item.sample, item.temperature, item.length = sample, settings.temperature, settings.length
             item.completion = policy.modality.written(item.completion, folder, f"{item.id}-{sample}")

@@ -48,6 +48,7 @@ def generate(
     progress: Progress | None = None,
     observe: Observe | None = None,
     sampler: Callable | None = None,
+    made: Callable[[range, Tensor], None] | None = None,
 ) -> Tensor:
     """Complete prompts (token ids), `batch_size` at a time.
 
@@ -56,6 +57,7 @@ def generate(
         progress: called with (denoising steps done, all of them) over all batches.
         observe: called by the sampler after each step of each batch.
         sampler: one that is in no table, instead of the one that the settings name.
+        made: called with the places of a batch's prompts and its responses, before the next batch is begun.
 
     Returns:
         [N, L] responses on the CPU.
@@ -87,4 +89,6 @@ def generate(
                 **options,
             ).cpu()
         )
+        if made:
+            made(rows, responses[-1])
     return torch.cat(responses) if responses else torch.zeros(0, settings.length, dtype=torch.int64)

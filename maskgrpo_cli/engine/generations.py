@@ -16,7 +16,8 @@ from maskgrpo_cli.config.evaluation import DIFFERENCES, GENERATIONS, RESULTS
 from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.engine import generations_report
 from maskgrpo_cli.engine.evaluation_files import lines
-from maskgrpo_cli.engine.judging import Judged, check_protocol, protocols, record, tally, verdict_on
+from maskgrpo_cli.engine.executors import LazyExecutor
+from maskgrpo_cli.engine.judging import Judged, check_protocol, protocols, record, tally, verdicts
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory, environment, to_json
 from maskgrpo_cli.errors import RunFailed, UserError
 from maskgrpo_cli.tasks.files import read_placed_rows
@@ -69,10 +70,12 @@ def run(config: Config, file: str) -> None:
     task, protocol = registry.resolve("task", config.task.name), config.evaluation.protocol
     check_protocol(task, protocol)
     rows = read(file, task, config.task.columns, config.task.limit)
-    verdicts = {name: [verdict_on(task, row.text, row.problem, name) for row in rows] for name in protocols(task)}
-    judged = {name: judged_by(task, rows, given) for name, given in verdicts.items()}
-    found = differences(task, rows, verdicts)
-    uncounted = [row.where for row, verdict in zip(rows, verdicts[protocol], strict=True) if not verdict.counts]
+    asked, texts = [row.problem for row in rows], [row.text for row in rows]
+    with LazyExecutor(config.sandbox) as executor:
+        given = {name: verdicts(task, asked, texts, name, executor) for name in protocols(task)}
+    judged = {name: judged_by(task, rows, those) for name, those in given.items()}
+    found = differences(task, rows, given)
+    uncounted = [row.where for row, verdict in zip(rows, given[protocol], strict=True) if not verdict.counts]
     results = {
         "benchmark": config.task.name,
         "generations": file,

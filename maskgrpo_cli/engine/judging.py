@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maskgrpo_cli.engine.reporting.statistics import share_interval
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.types import DEFAULT_PROTOCOL, Parts, Problem, Task, Verdict
 
 if TYPE_CHECKING:
+    from maskgrpo_cli.engine.executors import Executing
     from maskgrpo_cli.engine.scoring import Rewards
 
 
@@ -57,11 +58,25 @@ def check_protocol(task: Task, protocol: str) -> None:
         )
 
 
-def verdict_on(task: Task, completion: str, problem: Problem, protocol: str) -> Verdict:
-    """A task's verdict by one of its protocols."""
-    if protocol == DEFAULT_PROTOCOL:
-        return task.judge(completion, problem)
-    return task.judge(completion, problem, protocol)
+def runs_programs(task: Task) -> bool:
+    """Whether a task's verdicts need an executor."""
+    return hasattr(task, "judge_all")
+
+
+def verdicts(
+    task: Task,
+    problems: Sequence[Problem],
+    completions: Sequence[Any],
+    protocol: str = DEFAULT_PROTOCOL,
+    executor: Executing | None = None,
+) -> list[Verdict]:
+    """A task's verdicts by one of its protocols; `executor` is asked for what runs programs where there are some."""
+    if runs_programs(task):
+        return task.judge_all(completions, problems, executor(), protocol)
+    named = () if protocol == DEFAULT_PROTOCOL else (protocol,)
+    return [
+        task.judge(completion, problem, *named) for completion, problem in zip(completions, problems, strict=True)
+    ]
 
 
 def judge(
@@ -70,13 +85,12 @@ def judge(
     completions: Sequence[str],
     rewards: Rewards | None = None,
     protocol: str = DEFAULT_PROTOCOL,
+    executor: Executing | None = None,
 ) -> list[Judged]:
     """The verdicts on completions, with their rewards where asked for."""
     totals = rewards(problems, completions).total.tolist() if rewards else [None] * len(problems)
-    return [
-        record(task, problem, completion, verdict_on(task, completion, problem, protocol), reward)
-        for problem, completion, reward in zip(problems, completions, totals, strict=True)
-    ]
+    given = verdicts(task, problems, completions, protocol, executor)
+    return [record(task, *row) for row in zip(problems, completions, given, totals, strict=True)]
 
 
 def record(task: Task, problem: Problem, completion: str, verdict: Verdict, reward: float | None = None) -> Judged:

@@ -15,7 +15,7 @@ from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.engine import data
 from maskgrpo_cli.engine.devices import gather_rows, share
 from maskgrpo_cli.engine.generation import generate
-from maskgrpo_cli.engine.judging import styles
+from maskgrpo_cli.engine.judging import styles, verdicts
 from maskgrpo_cli.engine.policy import Policy
 from maskgrpo_cli.engine.scoring import Rewarded
 from maskgrpo_cli.engine.session import Session
@@ -88,22 +88,33 @@ class Collector:
         rows = [chosen[sample // self.settings.group_size] for sample in self.mine]
         problems, prompts = [self.problems[row] for row in rows], [self.prompts[row] for row in rows]
         noise = Noise((self.seed, index), tuple(self.mine))
-        responses = generate(self.policy, prompts, self.sampler, noise, progress=self.session.progress("rollout"))
+        scoring, completions = self.rewards.begin(), []
+
+        def made(places: range, responses: Tensor) -> None:
+            """Let rewards begin on a batch while the next one is drawn."""
+            completions.extend(self.policy.modality.decode(responses))
+            scoring.add([problems[place] for place in places], completions[places.start : places.stop])
+
+        progress = self.session.progress("rollout")
+        early = any(self.rewards.early)
+        responses = generate(self.policy, prompts, self.sampler, noise, progress=progress, made=made if early else None)
+        if not early:
+            made(range(len(responses)), responses)
         seconds = time.perf_counter() - started
-        advantages, metrics = self._reward(index, problems, responses)
+        advantages, metrics = self._reward(index, problems, responses, completions, scoring.finish())
         metrics |= {"time/rollout": seconds, "tokens_per_second": metrics["tokens"] / seconds}
         return Rollout(index, prompts, responses, advantages, torch.zeros(0), None, metrics)
 
-    def _reward(self, index: int, problems: list[Problem], responses: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def _reward(
+        self, index: int, problems: list[Problem], responses: Tensor, completions: list[Any], mine: Rewarded
+    ) -> tuple[Tensor, dict[str, float]]:
         """Advantages [n] of this process's samples, and the rollout's metrics over all processes."""
         accelerator, group = self.session.accelerator, self.settings.group_size
-        completions = self.policy.modality.decode(responses)
-        mine = self.rewards(problems, completions)
         everything = Rewarded(*(torch.cat(gather_rows(accelerator, [part])) for part in mine))
         if bool(everything.total.isnan().all()):
             raise RunFailed(f"every reward failed in rollout {index}; the log says why")
         lengths = gather_rows(accelerator, self.policy.modality.valid(responses).sum(-1).tolist())
-        seen = gather_rows(accelerator, [self._style(*pair) for pair in zip(problems, completions, strict=True)])
+        seen = gather_rows(accelerator, self._styles(problems, completions))
         advantages = self.advantage(everything.total, group)[self.mine.start : self.mine.stop]
         self._log_completions(index, problems, completions, mine.total, advantages)
         metrics = self._reward_metrics(everything)
@@ -112,10 +123,13 @@ class Collector:
             metrics |= {f"style/{name}": style["share"], f"style/{name}_accuracy": style["accuracy"]}
         return advantages, metrics
 
-    def _style(self, problem: Problem, completion: Any) -> tuple[str | None, bool]:
-        """A completion's style, and whether it is right; judged only where the task tells styles apart."""
-        style = self.task.style(completion)
-        return style, style is not None and self.task.judge(completion, problem).correct
+    def _styles(self, problems: list[Problem], completions: list[Any]) -> list[tuple[str | None, bool]]:
+        """Each completion's style, and whether it is right; judged only where the task tells styles apart."""
+        found = [self.task.style(completion) for completion in completions]
+        told = [place for place, style in enumerate(found) if style is not None]
+        asked, made = [problems[place] for place in told], [completions[place] for place in told]
+        right = dict(zip(told, verdicts(self.task, asked, made, executor=self.session.executor), strict=True))
+        return [(style, style is not None and right[place].correct) for place, style in enumerate(found)]
 
     def _reward_metrics(self, rewarded: Rewarded) -> dict[str, float]:
         group = self.settings.group_size

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.engine.data import reward_weights
 from maskgrpo_cli.engine.devices import gather_rows
+from maskgrpo_cli.engine.executors import LazyExecutor
 from maskgrpo_cli.engine.generation import Progress
 from maskgrpo_cli.engine.interrupts import Interrupts
 from maskgrpo_cli.engine.randomness import GlobalRandomness
@@ -28,6 +29,7 @@ class Session:
     reporter: Reporter
     interrupts: Interrupts
     randomness: GlobalRandomness = field(default_factory=GlobalRandomness)
+    executor: LazyExecutor | None = None  # None: nothing that is made runs programs
     _rewards: Rewards | None = None
 
     def rewards(self, task: Task) -> Rewards:
@@ -35,7 +37,7 @@ class Session:
         if self._rewards is None:
             self._rewards = Rewards(
                 reward_weights(self.config, task), self.reporter.warn, self.config.task.reward_settings,
-                self.accelerator.device, self.config.offline,
+                self.accelerator.device, self.config.offline, self.executor,
             )
         return self._rewards
 

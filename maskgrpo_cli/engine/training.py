@@ -18,6 +18,7 @@ from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.engine import data
 from maskgrpo_cli.engine.comparison import Evaluations, Results
 from maskgrpo_cli.engine.devices import gather_rows, make_accelerator
+from maskgrpo_cli.engine.executors import LazyExecutor
 from maskgrpo_cli.engine.interrupts import Interrupts
 from maskgrpo_cli.engine.loop import Loop, Method
 from maskgrpo_cli.engine.policy import MODEL, Policy
@@ -124,8 +125,9 @@ def open_session(config: Config, recipe: str, command: str, resume: Resume | Non
             run.note(command=command, name=recipe, started=began, recipe=config.model_dump(mode="json"))
         reporter = make_reporter(run, f"{command} · {recipe}", getattr(config, command).steps, quiet=not main)
         randomness = GlobalRandomness(config.seed, accelerator.process_index)
-        with reporter, Interrupts() as interrupts, trackers(accelerator), randomness:
-            yield Session(config, accelerator, run, reporter, interrupts, randomness)
+        programs = LazyExecutor(config.sandbox, accelerator.num_processes)
+        with reporter, Interrupts() as interrupts, trackers(accelerator), randomness, programs:
+            yield Session(config, accelerator, run, reporter, interrupts, randomness, programs)
 
 
 def set_up(
