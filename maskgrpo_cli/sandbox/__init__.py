@@ -1,0 +1,51 @@
+"""Running programs that nobody trusts, and judging them by tests."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import UserError
+from .limits import Limits
+
+BACKENDS = ("auto", "bubblewrap")
+INSTALL = "install bubblewrap (apt install bubblewrap, dnf install bubblewrap, pacman -S bubblewrap)"
+
+
+def make(
+    backend: str = "auto",
+    *,
+    timeout: float = 10.0,
+    memory: int = 512,
+    processes: int = 16,
+    disk: int = 16,
+    output: int = 1,
+    workers: int | None = None,
+    unsafe_local: bool = False,
+):
+    """An executor (`types.Executor`) on a backend, one of BACKENDS; it can be used as a context.
+
+    `timeout` is in seconds for one test; `memory`, `disk` and `output` are in MiB for one program, `processes` counts
+    threads too; `workers` programs run at a time (None: one per core). `unsafe_local` runs programs bare, with this
+    user's rights, whatever the backend. Raises UserError where the backend cannot isolate, saying how to get one.
+    """
+    from .executor import Local
+
+    limits = Limits(timeout, memory, processes, disk, output)
+    return Local(chosen(backend, unsafe_local), limits, workers or os.cpu_count() or 1)
+
+
+def chosen(backend: str, unsafe_local: bool):
+    """The backend to run on."""
+    from .backends import Bubblewrap, UnsafeLocal
+
+    if unsafe_local:
+        return UnsafeLocal()
+    if backend not in BACKENDS:
+        raise UserError(f"sandbox.backend: {backend!r} is no backend; write one of {', '.join(BACKENDS)}")
+    try:
+        return Bubblewrap()
+    except OSError as error:
+        raise UserError(
+            f"no sandbox to run programs in: {error}; {INSTALL}, "
+            "or pass --unsafe-local to run the model's programs with your own rights"
+        ) from error

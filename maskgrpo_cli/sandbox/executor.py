@@ -1,0 +1,179 @@
+"""Many programs at once, each in its own sandbox."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from ..errors import RunFailed
+from ..types import Program, TestResult
+from .backends import Backend
+from .limits import Limits
+from .pair import Pair
+
+SLOW = 0.5  # seconds after which the tests behind a slow one get pairs of their own
+AT_ONCE = 8  # pairs of one program
+START = 60.0  # seconds within which a tests' process has to stand
+
+
+class Tester:
+    """The process in which tests run, in a sandbox of its own; it forks for every program."""
+
+    def __init__(self, backend: Backend, limits: Limits):
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        roomy = Limits(memory=4 * limits.memory, processes=4 * limits.processes, disk=limits.disk, files=256)
+        with theirs:
+            self.process = backend.start(
+                "tester", theirs.fileno(), roomy, 10**6, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+        self.control.settimeout(START)
+        if self.said() != b"r":
+            self.process.kill()
+            raise RunFailed(f"the sandbox did not start: {self.process.communicate()[1].decode(errors='replace')}")
+
+    def said(self) -> bytes:
+        """The next word, empty at the end."""
+        try:
+            return self.control.recv(1)
+        except (ConnectionError, TimeoutError):
+            return b""
+
+    def hand_over(self, line: socket.socket, verdicts: socket.socket) -> None:
+        """Have it fork for a program, with the ends of both channels."""
+        socket.send_fds(self.control, [b"j"], [line.fileno(), verdicts.fileno()])
+
+    def clean(self) -> bool:
+        """Whether nothing is left of the last program's tests."""
+        for _ in range(20):
+            self.control.send(b"c")
+            answer = self.said()
+            if answer != b"d":
+                return answer == b"k"
+            time.sleep(0.005)
+        return False
+
+    def close(self) -> None:
+        """Kill it, and all that it forked."""
+        self.control.close()
+        self.process.kill()
+        self.process.communicate()
+
+
+class Local:
+    """An executor on this machine: `workers` programs at a time, on any backend."""
+
+    def __init__(self, backend: Backend, limits: Limits, workers: int):
+        self.backend, self.limits = backend, limits
+        self.pool = ThreadPoolExecutor(workers, thread_name_prefix="sandbox")
+        self.mine = threading.local()
+        self.testers: list[Tester] = []
+        self.lock = threading.Lock()
+
+    def submit(self, program: Program) -> Future[list[TestResult]]:
+        """See `types.Executor`."""
+        return self.pool.submit(self.judge, program)
+
+    def run(self, programs: Sequence[Program]) -> list[list[TestResult]]:
+        """See `types.Executor`."""
+        return [future.result() for future in [self.submit(program) for program in programs]]
+
+    def close(self) -> None:
+        """See `types.Executor`."""
+        self.pool.shutdown(cancel_futures=True)
+        for tester in self.testers:
+            tester.close()
+        self.testers.clear()
+        self.backend.close()
+
+    def __enter__(self) -> Local:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    # --- one program, in a worker's thread ------------------------------------------------------------
+
+    def judge(self, program: Program) -> list[TestResult]:
+        """The results of one program."""
+        if not program.tests:
+            return []
+        run = Run(self, program)
+        try:
+            results = run.results()
+        finally:
+            run.close()
+            if run.stuck or not self.tester().clean():
+                self.drop_tester()
+        return [results[index] for index in range(len(program.tests))]
+
+    def tester(self) -> Tester:
+        """This thread's tests' process."""
+        if getattr(self.mine, "tester", None) is None:
+            self.mine.tester = Tester(self.backend, self.limits)
+            with self.lock:
+                self.testers.append(self.mine.tester)
+        return self.mine.tester
+
+    def drop_tester(self) -> None:
+        """Have the next program start with a new one."""
+        tester, self.mine.tester = self.mine.tester, None
+        tester.close()
+        with self.lock:
+            self.testers.remove(tester)
+
+
+class Run:
+    """All pairs of one program."""
+
+    def __init__(self, executor: Local, program: Program):
+        self.executor, self.program = executor, program
+        self.pairs: list[Pair] = []
+        self.found: dict[int, TestResult] = {}
+        self.stuck = False
+        self.selector = selectors.DefaultSelector()
+        self.queue = [list(range(len(program.tests)))]  # groups of tests that wait for a pair
+
+    def results(self) -> dict[int, TestResult]:
+        """Run until every test has its verdict."""
+        while self.queue or self.pairs:
+            while self.queue and len(self.pairs) < AT_ONCE:
+                self.start(self.queue.pop(0))
+            until = min(pair.deadline() for pair in self.pairs)
+            for key, _ in self.selector.select(max(0.0, until - time.monotonic())):
+                key.data()
+            now = time.monotonic()
+            for pair in list(self.pairs):
+                pair.look(now)
+                self.go_on(pair, now)
+        return self.found
+
+    def start(self, indices: list[int]) -> None:
+        """A new pair for some tests."""
+        executor = self.executor
+        pair = Pair(executor.backend, executor.tester(), self.program, indices, executor.limits)
+        pair.register(self.selector)
+        self.pairs.append(pair)
+
+    def go_on(self, pair: Pair, now: float) -> None:
+        """Take a pair's verdicts; give the tests behind a slow or broken one pairs of their own."""
+        self.found.update(pair.results)
+        behind = [index for index in pair.waiting if index != pair.current]
+        if behind and (pair.killed or now > pair.started + SLOW):
+            self.queue += [[index] for index in behind]
+            pair.waiting = [index for index in pair.waiting if index == pair.current]
+        if pair.over or pair.killed or not pair.waiting:
+            self.stuck |= pair.stuck
+            self.queue += [[index] for index in pair.waiting]
+            pair.close(self.selector)
+            self.pairs.remove(pair)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        for pair in self.pairs:
+            pair.close(self.selector)
+        self.selector.close()

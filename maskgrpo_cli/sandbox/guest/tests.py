@@ -1,0 +1,79 @@
+"""How the text of one test becomes a verdict, with the names of the program at hand."""
+
+import builtins
+import errno
+import os
+import sys
+import types
+
+from . import stand_in
+from .remote import Gone, RemoteModule
+
+RESERVED = set(dir(builtins)) | set(sys.stdlib_module_names)
+FULL = {errno.EFBIG, errno.ENOSPC, errno.EAGAIN, errno.EMFILE, errno.ENOMEM, errno.EDQUOT}
+
+
+class Suite:
+    """The names that tests see: their own set-up's, then the program's."""
+
+    def __init__(self, remote, job):
+        self.remote = remote
+        self.broken = None
+        self.names = {}
+        self.module = job["module"]
+        self.setup = {"__name__": "tests", "__builtins__": builtins}
+        os.chdir(os.environ["HOME"])
+        sys.modules["pytest"] = stand_in.module()
+        try:
+            self.names = remote.load(job["source"], self.module)
+            public = [name for name in self.names if not name.startswith("_") and name not in RESERVED]
+            sys.modules[self.module] = RemoteModule(self.module, remote, public)
+            exec(compile(job["setup"], "setup.py", "exec"), self.with_names(job["setup"], self.setup, setup=True))
+        except BaseException as error:
+            self.broken = self.verdict(error)
+
+    def with_names(self, source, namespace, setup=False):
+        """The namespace with the program's names under it, as far as they may stand there.
+
+        The name of a builtin or of a standard module is never the program's, unless it is the only name of the
+        program in the test: otherwise a program could put its own `abs` or `math` under the test's feet.
+        """
+        used = names_in(compile(source, "test.py", "exec"))
+        offered = {name for name in self.names if name in used and name not in namespace}
+        plain = offered - RESERVED
+        for name in plain if plain or setup or self.module in used else offered:
+            namespace[name] = self.remote.fresh(self.names[name])
+        return namespace
+
+    def judge(self, test):
+        """(status, reason) of one test."""
+        self.remote.answered_for_itself = False
+        try:
+            namespace = self.with_names(test, dict(self.setup))
+            exec(compile(test, "test.py", "exec"), namespace)
+        except BaseException as error:
+            return self.verdict(error)
+        return "passed", "objects of the program compared themselves" if self.remote.answered_for_itself else ""
+
+    def verdict(self, error):
+        """(status, reason) of what a test raised."""
+        if isinstance(error, Gone):
+            return "error", str(error)
+        reason = f"{type(error).__name__}: {error}".strip(": \n")[:500] or type(error).__name__
+        if isinstance(error, stand_in.Skipped):
+            return "error", f"the test skipped itself: {reason}"
+        if isinstance(error, AssertionError):
+            return "failed", reason
+        full = isinstance(error, OSError) and error.errno in FULL
+        if isinstance(error, MemoryError) or full or "can't start new thread" in reason:
+            return "limit", reason
+        return "error", reason
+
+
+def names_in(code):
+    """Every name that a code object reads from its globals, those of inner functions too."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= names_in(constant)
+    return found

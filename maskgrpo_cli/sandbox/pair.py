@@ -1,0 +1,197 @@
+"""One program beside its tests: two guest processes, one line between them, and this process as the only judge of time.
+
+The line runs from the program to the tests' process directly; the verdicts come over another, of which the program
+has no end. Times, output and memory are watched from here, and here both are killed.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import time
+
+from ..types import Program, TestResult
+from .backends import Backend
+from .guest import wire
+from .limits import MIB, Limits
+from .streams import Tail
+from .usage import resident
+
+GRACE = 2.0  # seconds a tests' process may take to notice that its program is gone
+WATCH = 0.1  # seconds between two looks at the memory of a program that runs longer
+SIGNALS_OF_LIMITS = {signal.SIGXCPU: "CPU time", signal.SIGXFSZ: "the size of a file"}
+
+
+class Pair:
+    """A run of some tests of one program; `results` fills up until `over`."""
+
+    def __init__(self, backend: Backend, tester, program: Program, indices: list[int], limits: Limits):
+        self.program, self.limits = program, limits
+        self.timeout = limits.timeout if program.timeout is None else program.timeout
+        self.waiting = list(indices)  # tests without a verdict, in order
+        self.results: dict[int, TestResult] = {}
+        self.over = False
+        self.stuck = False  # the tests' process did not end: it has to go too
+        self.current: int | None = None
+        self.started = self.ended = 0.0
+        self.killed = ""
+        self.buffer = b""
+        self.watched = 0.0
+        self.open(backend, tester, indices)
+
+    def open(self, backend: Backend, tester, indices: list[int]) -> None:
+        """Start the program's process and hand its line to the tests' one."""
+        ours, self.program_end = socket.socketpair()
+        self.verdicts, theirs = socket.socketpair()
+        out, err = os.pipe(), os.pipe()
+        seconds = self.timeout * len(indices) + GRACE
+        try:
+            self.process = backend.start(
+                "candidate", self.program_end.fileno(), self.limits, seconds, stdout=out[1], stderr=err[1]
+            )
+            tester.hand_over(ours, theirs)
+        finally:
+            for end in (self.program_end, ours, theirs):
+                end.close()
+            os.close(out[1])
+            os.close(err[1])
+        self.streams = Tail(out[0]), Tail(err[0])
+        tests = [[index, self.program.tests[index]] for index in indices]
+        job = {"source": self.program.source, "module": self.program.module, "setup": self.program.setup}
+        self.verdicts.settimeout(self.timeout + GRACE)
+        wire.send(self.verdicts.fileno(), {**job, "tests": tests})
+        self.verdicts.setblocking(False)
+        self.started = time.monotonic()
+        self.current = indices[0]
+
+    def register(self, selector: selectors.BaseSelector) -> None:
+        """Have the selector call back for each of the three streams."""
+        selector.register(self.verdicts, selectors.EVENT_READ, self.listen)
+        for tail in self.streams:
+            selector.register(tail.fd, selectors.EVENT_READ, lambda tail=tail: self.printed(selector, tail))
+
+    def deadline(self) -> float:
+        """When something has to be done at the latest."""
+        if self.killed:
+            return self.ended + GRACE
+        return min(self.started + self.timeout, max(self.watched, self.started) + WATCH)
+
+    # --- what comes in ----------------------------------------------------------------------------
+
+    def printed(self, selector: selectors.BaseSelector, tail: Tail) -> None:
+        """Take what the program printed; too much of it ends the test."""
+        if not tail.read():
+            selector.unregister(tail.fd)
+        if sum(stream.count for stream in self.streams) > self.limits.output * MIB and not self.killed:
+            self.stop("limit", f"more than {self.limits.output} MiB of output")
+
+    def listen(self) -> None:
+        """Read what the tests' process says."""
+        try:
+            data = self.verdicts.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.hang_up()
+            return
+        self.buffer += data
+        while len(self.buffer) >= wire.HEADER:
+            size = int.from_bytes(self.buffer[: wire.HEADER], "big")
+            if len(self.buffer) < wire.HEADER + size:
+                return
+            frame, self.buffer = self.buffer[wire.HEADER : wire.HEADER + size], self.buffer[wire.HEADER + size :]
+            self.hear(*wire.json.loads(frame))
+
+    def hear(self, word: str, *body) -> None:
+        """One message."""
+        if self.killed or self.over:
+            return
+        if word == "start":
+            self.current, self.started = body[0], time.monotonic()
+        elif word == "verdict":
+            self.settle(*body)
+        elif word == "broken":  # the program or the set-up fell at the start: no test can run
+            first = True
+            for index in list(self.waiting):
+                self.settle(index, body[0], body[1], fresh=first)
+                first = False
+            self.over = True
+        elif word == "lost":
+            self.stop("error", body[1], natural=True)
+        elif word == "end":
+            self.over = True
+
+    def settle(self, index: int, status: str, reason: str, fresh: bool = True) -> None:
+        """Write down a verdict."""
+        seconds = time.monotonic() - self.started
+        out, err = (stream.take() for stream in self.streams) if fresh else ("", "")
+        self.results[index] = TestResult(status, reason, out, err, seconds if fresh else 0.0)
+        self.waiting.remove(index)
+
+    def hang_up(self) -> None:
+        """The tests' process ended."""
+        if not self.over and not self.killed:
+            self.stop("error", "the tests' own process ended")
+        self.over = True
+
+    # --- limits and ends --------------------------------------------------------------------------
+
+    def look(self, now: float) -> None:
+        """Keep the limits of time and memory."""
+        if self.over:
+            return
+        if self.killed:
+            if now >= self.ended + GRACE:
+                self.stuck = self.over = True
+            return
+        if now >= self.started + self.timeout:
+            self.stop("timeout", f"no end after {self.timeout:g} s")
+        elif now >= max(self.watched, self.started) + WATCH:
+            self.watched = now
+            if resident(self.process.pid) > self.limits.memory * MIB:
+                self.stop("limit", f"more than {self.limits.memory} MiB of memory")
+
+    def stop(self, status: str, reason: str, natural: bool = False) -> None:
+        """End the program in the middle of a test, and say why."""
+        if natural:
+            status, reason = self.autopsy(status, reason)
+        self.killed, self.ended = status, time.monotonic()
+        self.kill()
+        if self.current in self.waiting:
+            self.settle(self.current, status, reason)
+
+    def autopsy(self, status: str, reason: str) -> tuple[str, str]:
+        """Why a process that is gone ended."""
+        try:
+            code = self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            return status, reason
+        number = -code if code < 0 else code - 128
+        if number in SIGNALS_OF_LIMITS:
+            return "limit", f"the program reached the limit on {SIGNALS_OF_LIMITS[number]}"
+        if 0 < number < 65:
+            return status, f"the program was ended by {signal.Signals(number).name}"
+        return status, f"{reason} with status {code}" if reason == "the program ended" else reason
+
+    def kill(self) -> None:
+        """Kill the program's process, and with it all that it started."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def close(self, selector: selectors.BaseSelector) -> None:
+        """Leave nothing behind."""
+        self.kill()
+        for stream in (self.verdicts, *(tail.fd for tail in self.streams)):
+            try:
+                selector.unregister(stream)
+            except (KeyError, ValueError):
+                continue
+        self.verdicts.close()
+        for tail in self.streams:
+            os.close(tail.fd)
