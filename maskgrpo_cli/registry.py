@@ -18,6 +18,10 @@ TABLES: dict[str, dict[str, str]] = {
         "countdown": "maskgrpo_cli.tasks.countdown:COUNTDOWN",
         "sudoku": "maskgrpo_cli.tasks.sudoku:SUDOKU",
         "programs": "maskgrpo_cli.tasks.programs:PROGRAMS",
+        "mbpp": "maskgrpo_cli.tasks.mbpp:MBPP",
+        "humaneval": "maskgrpo_cli.tasks.humaneval:HUMANEVAL",
+        "acecode": "maskgrpo_cli.tasks.acecode:ACECODE",
+        "kodcode": "maskgrpo_cli.tasks.kodcode:KODCODE",
         "shapes": "maskgrpo_cli.tasks.shapes:SHAPES",
         "prompts": "maskgrpo_cli.tasks.picture_prompts:PROMPTS",
         "geneval": "maskgrpo_cli.tasks.pictures.benchmarks:GENEVAL",
@@ -42,6 +46,7 @@ TABLES: dict[str, dict[str, str]] = {
         "hpsv2": "maskgrpo_cli.rewards.hpsv2:HPSv2",
         "code-tests": "maskgrpo_cli.rewards.code:CodeTests",
         "code-format": "maskgrpo_cli.rewards.code:code_format",
+        "remote": "maskgrpo_cli.rewards.remote.reward:Remote",
     },
     "sampler": {
         "low-confidence": "maskgrpo_cli.samplers.block:low_confidence",
@@ -99,6 +104,11 @@ REWARD_SETTINGS: dict[str, tuple[str, ...]] = {
     "clip": ("model", "pretrained", "weights", "batch_size", "dtype"),
     "hpsv2": ("version", "weights", "model", "batch_size", "dtype"),
     "code-tests": ("all_or_nothing", "timeout_penalty"),
+    "remote": (
+        "urls", "protocol", "when_away", "divide_by", "token_env", "ca_file", "batch_size", "concurrency",
+        "connect_timeout", "read_timeout", "deadline", "rest", "reward", "columns", "server", "answer", "only_strict",
+        "model", "question", "pattern", "low", "high", "max_tokens",
+    ),
 }
 """The settings of the registered rewards that have some: their constructors' arguments, known without an import."""
 
@@ -112,9 +122,22 @@ SAMPLES: dict[str, int] = {"geneval": 4, "dpg": 4, "hpsv2": 1, "imagereward": 10
 """Completions of each problem that a benchmark was published with; other tasks have one unless asked for more."""
 
 
+def registered(kind: str, name: str) -> str | None:
+    """The registered name that `name` stands for; None for one that is not registered, or a user's own.
+
+    A reward with settings may be used several times, each with its own: `remote.first` and `remote.second` are two
+    of `remote`.
+    """
+    if name in TABLES[kind]:
+        return name
+    stem, _, own = name.partition(".")
+    return stem if kind == "reward" and stem in REWARD_SETTINGS and own and ":" not in own else None
+
+
 def settings(name: str) -> tuple[str, ...] | None:
     """The settings of a registered reward; None for a user's own, which only its class can tell."""
-    return REWARD_SETTINGS.get(name, ()) if name in TABLES["reward"] else None
+    stem = registered("reward", name)
+    return REWARD_SETTINGS.get(stem, ()) if stem is not None else None
 
 
 def names(kind: str) -> list[str]:
@@ -124,7 +147,7 @@ def names(kind: str) -> list[str]:
 
 def known(kind: str, name: str) -> bool:
     """Whether `name` is registered, or written as `module:attribute` (not imported here)."""
-    return name in TABLES[kind] or ":" in name
+    return registered(kind, name) is not None or ":" in name
 
 
 def nearest(name: str, candidates) -> str | None:
@@ -134,7 +157,8 @@ def nearest(name: str, candidates) -> str | None:
 
 def resolve(kind: str, name: str):
     """The object behind a name; raises UserError naming the nearest one when there is none."""
-    target = TABLES[kind].get(name, name)
+    own = registered(kind, name)
+    target = name if own is None else TABLES[kind][own]
     if ":" not in target:
         hint = nearest(name, TABLES[kind])
         raise UserError(
@@ -143,7 +167,7 @@ def resolve(kind: str, name: str):
             + f"\n  known: {', '.join(names(kind))}, or your own as module.path:attribute"
         )
     module, _, attribute = target.partition(":")
-    if name not in TABLES[kind] and os.getcwd() not in sys.path:
+    if own is None and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a user's module lies where the command is called
     try:
         return getattr(importlib.import_module(module), attribute)
@@ -152,6 +176,6 @@ def resolve(kind: str, name: str):
             raise UserError(f"{kind} '{name}': there is no module '{module}' on the Python path") from error
         raise
     except AttributeError as error:
-        if name in TABLES[kind]:
+        if own is not None:
             raise
         raise UserError(f"{kind} '{name}': module '{module}' has no attribute '{attribute}'") from error

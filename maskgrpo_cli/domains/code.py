@@ -138,7 +138,7 @@ def program_of(
 
 
 def called_in(test: str) -> str:
-    """The name of the function that a test is about: the first that it calls by its plain name; "" without one.
+    """The name of the function that a test is about: the outermost that it calls by its plain name; "" without one.
 
     Names of the language itself, such as `abs` or `set`, are passed over where another one is called.
     """
@@ -146,4 +146,4 @@ def called_in(test: str) -> str:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree else []
     names = [call.func.id for call in calls if isinstance(call.func, ast.Name)]
     own = [name for name in names if not hasattr(builtins, name)]
-    return (own or [""])[0]
+    return (own or names or [""])[0]

@@ -24,7 +24,8 @@ class TableTask:
 
     `needed` maps each column of the task to the other names that published data give it; `build` reads
     a row with the task's column names; `verdict` judges a completion by the columns that rewards see, and
-    `published` holds the ways of judging of publications, by name.
+    `published` holds the ways of judging of publications, by name. Where rows have the column `key`, it is the
+    problems' id, as published; `in_split` says which rows of a source that holds several splits are of one.
     """
 
     name: str
@@ -39,6 +40,8 @@ class TableTask:
     judges: bool = True  # False: nothing is right or wrong, only rewards measure
     published: Mapping[str, Published] = field(default_factory=dict)
     unpack: Callable[[str, Any], Row] | None = None  # question, ground truth -> row, of text made elsewhere
+    key: str | None = None
+    in_split: Callable[[Row, str], bool] = lambda row, split: True
 
     def load(
         self, data: str | None, split: str, *, columns: Mapping[str, str] | None = None,
@@ -51,15 +54,19 @@ class TableTask:
         Raises UserError for missing files, columns or network, unreadable rows and empty data.
         """
         where, source = self._rows(data, split, offline)
-        rows = list(islice(source, limit))
+        chosen = ((number, row) for number, row in enumerate(source, start=1) if self.in_split(row, split))
+        numbered = list(islice(chosen, limit))
+        rows = [row for _, row in numbered]
         names = self._names(where, rows, columns or {})
         further = other_columns(rows, names.values()) if self.others else [{}] * len(rows)
         problems = []
-        for number, (row, other) in enumerate(zip(rows, further, strict=True), start=1):
-            problem = self._problem(f"{where}, row {number}", f"{split}-{number - 1}", row, names)
-            problems.append(replace(problem, columns={**other, **problem.columns}))
+        for place, ((number, row), other) in enumerate(zip(numbered, further, strict=True)):
+            problem = self._problem(f"{where}, row {number}", f"{split}-{place}", row, names)
+            key = row.get(names.get(self.key, ""))
+            own = problem.id if key is None else str(key)
+            problems.append(replace(problem, id=own, columns={**other, **problem.columns}))
         if not problems:
-            raise UserError(f"{where} holds no problems for the task {self.name}")
+            raise UserError(f"{where} holds no problems for the task {self.name} in the split '{split}'")
         return problems
 
     @property
