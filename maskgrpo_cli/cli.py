@@ -18,6 +18,7 @@ from maskgrpo_cli import cli_options as options
 from maskgrpo_cli.cli_group import Commands, Interrupted
 from maskgrpo_cli.cli_harness import PASS_ON, lm_eval
 from maskgrpo_cli.cli_recipes import app as recipes_app
+from maskgrpo_cli.cli_reward_server import reward_server
 from maskgrpo_cli.cli_sample import check_threshold, fitting_recipe, sample
 from maskgrpo_cli.cli_tokenizer import tokenizer
 from maskgrpo_cli.cli_training import training, with_run_directory
@@ -195,6 +196,7 @@ def _nothing_but(ctx: typer.Context, option: str, *allowed: str) -> None:
 
 app.command("lm-eval", context_settings=PASS_ON)(lm_eval)
 app.command()(tokenizer)
+app.command()(reward_server)
 
 
 def main() -> None:
