@@ -112,6 +112,9 @@ REWARD_SETTINGS: dict[str, tuple[str, ...]] = {
 }
 """The settings of the registered rewards that have some: their constructors' arguments, known without an import."""
 
+LISTS = ("urls", "columns")
+"""The settings of registered rewards that may be lists; those of a user's own rewards all may."""
+
 UNJUDGED = ("prompts", "captions", "geneval", "dpg", "hpsv2", "imagereward")
 """The registered tasks that cannot tell right from wrong, whose evaluations measure rewards."""
 

@@ -114,6 +114,9 @@ def _reward_settings(config: Config) -> Found:
             yield from ((f"task.reward_settings.{name}.{key}", value, advice, hint) for key, value in given.items())
         elif (known := registry.settings(name)) is not None:
             yield from unknown_settings(name, given, known)
+            for key, value in given.items():
+                if isinstance(value, list) and key in known and key not in registry.LISTS:
+                    yield f"task.reward_settings.{name}.{key}", value, "one value, not a list", None
 
 
 def settings_of_none(name: str, given: Mapping[str, object], rewards: Sequence[str]) -> Found:
@@ -133,7 +136,7 @@ def unknown_settings(name: str, given: Mapping[str, object], known: Sequence[str
 
 def _unknown(kind: str, name: str) -> str | None:
     """What to write instead of a name that is neither registered nor `module:attribute`; None when it is."""
-    if name in registry.names(kind) or OWN_PART.fullmatch(name):
+    if registry.registered(kind, name) or OWN_PART.fullmatch(name):
         return None
     return f"unknown {kind}; known: {', '.join(registry.names(kind))}, or your own as module.path:attribute"
 

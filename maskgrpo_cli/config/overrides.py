@@ -37,7 +37,7 @@ def apply(tree: dict, override: Override, origins: dict[tuple[str, ...], str]) -
 
     Where the recipe has something else than a section above the key, nothing is set: it is a mistake itself.
     """
-    path = split(override.path)
+    path = split(override.path, named=isinstance(override.value, Mapping))
     node = tree
     for part in path[:-1]:
         inner = node.get(part)
@@ -50,16 +50,17 @@ def apply(tree: dict, override: Override, origins: dict[tuple[str, ...], str]) -
     origins[path] = override.origin
 
 
-def split(text: str) -> tuple[str, ...]:
-    """A dotted key path; a reward's own name may hold dots (`task.rewards.my.module:function`).
+def split(text: str, named: bool = False) -> tuple[str, ...]:
+    """A dotted key path; a reward's own name may hold dots (`task.rewards.my.module:function`, `remote.first`).
 
-    Below `task.reward_settings` the last part is the setting, which has no colon as such a name has.
+    Below `task.reward_settings` the last part is the setting, which has no colon as such a name has; with `named` it
+    belongs to the reward's name, because what is set is all of that reward's settings.
     """
     parts = tuple(text.split("."))
     for end in range(1, len(parts)):
         if describe.is_free_mapping(parts[:end]):
             head, rest = parts[:end], parts[end:]
-            if len(rest) > 1 and ":" not in rest[-1] and describe.is_free_mapping((*head, rest[0])):
+            if len(rest) > 1 and not named and ":" not in rest[-1] and describe.is_free_mapping((*head, rest[0])):
                 return (*head, ".".join(rest[:-1]), rest[-1])
             return (*head, ".".join(rest))
     return parts

@@ -17,17 +17,21 @@ Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+    texts = isinstance(value, list) and value and all(isinstance(item, str) and item for item in value)
+    if value is None or texts or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise ValueError("a number, text, true or false, or null")
+    raise ValueError("a number, text, true or false, null, or a list of texts")
 
 
 # not a union of types, which would tell a mistake once for each of them
 Setting = Annotated[
     Any,
     AfterValidator(_plain),
-    WithJsonSchema({"anyOf": [{"type": kind} for kind in ("number", "string", "boolean", "null")]}),
-]
+    WithJsonSchema({"anyOf": [
+        *({"type": kind} for kind in ("number", "string", "boolean", "null")),
+        {"type": "array", "items": {"type": "string", "minLength": 1}},
+    ]}),
+]  # fmt: skip
 
 
 class Section(BaseModel):

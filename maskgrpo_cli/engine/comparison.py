@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maskgrpo_cli.engine import data
 from maskgrpo_cli.engine.best import check_metric
-from maskgrpo_cli.engine.evaluator import evaluate
+from maskgrpo_cli.engine.evaluator import evaluate, in_order
 from maskgrpo_cli.engine.judging import Judged, check_protocol, judges, tally
 from maskgrpo_cli.engine.policy import Policy
 from maskgrpo_cli.engine.reporting.run_directory import write_whole
@@ -100,18 +100,25 @@ class Evaluations:
 
     def _run(self, problems, temperature: float, phase: str, folder: Path | None = None) -> list[Judged]:
         self.session.check_interrupts()
-        return evaluate(
-            self.policy,
-            self.task,
-            problems,
-            self.sampler.model_copy(update={"temperature": temperature}),
-            seed=self.session.config.seed,
-            protocol=self.settings.protocol,
-            rewards=self.rewards,
-            executor=self.session.executor,
-            progress=self.session.progress(phase),
-            folder=folder,
-        )
+
+        def measure() -> list[Judged]:
+            return evaluate(
+                self.policy,
+                self.task,
+                problems,
+                self.sampler.model_copy(update={"temperature": temperature}),
+                seed=self.session.config.seed,
+                protocol=self.settings.protocol,
+                rewards=self.rewards,
+                executor=self.session.executor,
+                gather=False,
+                progress=self.session.progress(phase),
+                folder=folder,
+            )
+
+        # a process whose reward server is away can be interrupted alone; none may be left waiting for it
+        parts = self.session.together(measure)
+        return in_order([item for part in parts for item in part])
 
     def compare(self, before: Results, after: Results) -> dict:
         """The part of summary.json that says what changed, and three problems solved now that were not before."""

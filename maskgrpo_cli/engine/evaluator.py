@@ -91,4 +91,9 @@ def evaluate(
 
 def gathered(accelerator: Accelerator, judged: list[Judged]) -> list[Judged]:
     """The results of all processes, in the order of one process; each has every sample of its problems."""
-    return sorted(gather_rows(accelerator, judged), key=lambda item: item.sample)
+    return in_order(gather_rows(accelerator, judged))
+
+
+def in_order(judged: Sequence[Judged]) -> list[Judged]:
+    """The results of the processes one after another, in the order of one process."""
+    return sorted(judged, key=lambda item: item.sample)

@@ -17,7 +17,7 @@ from maskgrpo_cli.engine.optimizer import learning_rate, make_optimizer
 from maskgrpo_cli.engine.policy import Policy
 from maskgrpo_cli.engine.resume import Start, settle
 from maskgrpo_cli.engine.session import Session
-from maskgrpo_cli.errors import Interrupted, RunFailed
+from maskgrpo_cli.errors import Interrupted, RunFailed, Stopped
 
 SAVE_AFTER = 900.0  # seconds without a checkpoint after which one is saved, where no number of steps is asked for
 
@@ -174,14 +174,18 @@ class Loop:
         folder = folder_of(self.checkpoints, self.best.step)
         return folder if folder.is_dir() else None
 
-    def leave(self, interruption: Interrupted, method: Method) -> None:
+    def leave(self, ending: Interrupted | Stopped, method: Method) -> None:
         """Save the run as it is; a second signal wants out at once, from wherever it hits, and saves nothing."""
         if self.session.interrupts.insisted:
             return
         # after the last step the policy may be the best one already, and the checkpoint of the last is there
-        interruption.saved = str(folder_of(self.checkpoints, self.done) if self.fitted else self.save(method))
+        ending.saved = str(folder_of(self.checkpoints, self.done) if self.fitted else self.save(method))
+        how = "interrupted"
+        if isinstance(ending, Stopped):
+            how = f"stopped: {ending.why}"
+            ending.resume = f"maskgrpo {self.command} --resume {shlex.quote(self.session.config.output_dir)}"
         if self.session.run:
-            self.session.run.log(f"interrupted; saved in {interruption.saved}")
+            self.session.run.log(f"{how}; saved in {ending.saved}")
 
     def save(self, method: Method) -> Path:
         """A checkpoint of the run as it is after `done` steps; every process takes part."""

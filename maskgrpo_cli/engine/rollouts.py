@@ -101,7 +101,8 @@ class Collector:
         if not early:
             made(range(len(responses)), responses)
         seconds = time.perf_counter() - started
-        advantages, metrics = self._reward(index, problems, responses, completions, scoring.finish())
+        rewarded = scoring.finish(self.session.together)
+        advantages, metrics = self._reward(index, problems, responses, completions, rewarded)
         metrics |= {"time/rollout": seconds, "tokens_per_second": metrics["tokens"] / seconds}
         return Rollout(index, prompts, responses, advantages, torch.zeros(0), None, metrics)
 
@@ -142,6 +143,8 @@ class Collector:
         }
         for column, name in enumerate(self.rewards.names):
             metrics[f"reward/{name}"] = rewarded.values[:, column].nanmean().item()
+            if self.rewards.remote[column]:
+                metrics[f"reward/{name}/away"] = float(rewarded.away[:, column].all())
         return metrics
 
     def _log_completions(self, index, problems, completions, rewards: Tensor, advantages: Tensor) -> None:

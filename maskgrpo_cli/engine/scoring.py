@@ -13,21 +13,26 @@ from torch import Tensor
 from maskgrpo_cli import registry
 from maskgrpo_cli.config.checks import settings_of_none, unknown_settings
 from maskgrpo_cli.config.mistakes import MISSING, Mistake, tell
-from maskgrpo_cli.errors import RunFailed, UserError
+from maskgrpo_cli.engine.patience import Together, alone, patiently
+from maskgrpo_cli.errors import Away, RunFailed, Stopped, UserError
 from maskgrpo_cli.objective import total_reward
 from maskgrpo_cli.types import Executor, Problem, Reward
 
 Settings = Mapping[str, Mapping[str, Any]]
+Scores = list["float | None"]
 Waiting = Callable[[], Sequence["float | None"]]  # gives the scores of what was begun
-SUPPLIED = ("device", "offline", "executor")  # arguments of constructors that a run fills in itself
+Piece = tuple["list[Problem]", "list[Any]", "list[Waiting | None] | None"]  # with what each function has begun
+Pulse = Callable[[str, int, int, "str | None"], None]  # a reward's name; requests done, of; why it waits, if it does
+SUPPLIED = ("device", "offline", "executor", "warn", "pulse")  # arguments of constructors that a run fills in itself
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 class Rewarded(NamedTuple):
     """Rewards of N completions by F functions."""
 
-    values: Tensor  # [N, F] float32, NaN where a function does not apply or failed
+    values: Tensor  # [N, F] float32, NaN where a function does not apply, failed or is away
     failed: Tensor  # [N, F] bool
+    away: Tensor  # [N, F] bool: the service that makes it could not be reached
     total: Tensor  # [N] weighted sum, NaN where any function failed
 
 
@@ -43,6 +48,7 @@ class Rewards:
         settings: name of a reward that is a class -> the arguments of its constructor.
         device, offline: handed to the constructors that take them.
         executor: gives what runs programs; asked only where a constructor takes an `executor`.
+        pulse: called several times a second while a reward is asked for elsewhere; may raise Interrupted.
 
     Raises:
         UserError: a reward is unknown or cannot be made, such as from weights that are not there.
@@ -56,12 +62,15 @@ class Rewards:
         device: torch.device | str = "cpu",
         offline: bool = False,
         executor: Callable[[], Executor] | None = None,
+        pulse: Pulse | None = None,
     ):
         if not weights:
             raise UserError("task.rewards is empty: name at least one reward and its weight")
         self.names = list(weights)
         self.weights = torch.tensor(list(weights.values()), dtype=torch.float32)
-        self._functions = make(self.names, settings or {}, executor, device=device, offline=offline)
+        offered = {"device": device, "offline": offline}
+        self._functions = make(self.names, settings or {}, executor, Voice(warn, pulse), **offered)
+        self.remote = [getattr(function, "when_away", None) for function in self._functions]
         self.early = [hasattr(function, "begin") for function in self._functions]
         self._warn, self._told = warn, set()
 
@@ -94,7 +103,7 @@ class Rewards:
         try:
             given = waiting() if waiting else function(**_asked(problems, completions))
             scores = _checked(name, list(given), len(completions))
-        except RunFailed:
+        except (RunFailed, Away):
             raise
         except Exception as error:
             self._tell(name, f"{type(error).__name__}: {error}")
@@ -110,6 +119,19 @@ class Rewards:
             self._tell(name, f"it returned {odd}")
         return scores
 
+    def patiently(self, place: int, pieces: Sequence[Piece], together: Together) -> Scores | None:
+        """The scores of the function at `place` for all pieces; None where it is away and left out."""
+
+        def score() -> Scores:
+            return [
+                score
+                for asked, made, started in pieces
+                for score in self.scores(place, asked, made, started and started[place])
+            ]
+
+        when_away = self.remote[place]
+        return score() if when_away is None else patiently(self.names[place], when_away, score, together, self._warn)
+
     def _tell(self, name: str, why: str) -> None:
         if name not in self._told:
             self._told.add(name)
@@ -124,34 +146,42 @@ class Scoring:
 
     def __init__(self, rewards: Rewards):
         self._rewards = rewards
-        self._pieces: list[tuple[list[Problem], list[Any], list[Waiting | None]]] = []
+        self._pieces: list[Piece] = []
 
     def add(self, problems: Sequence[Problem], completions: Sequence[Any]) -> None:
         """One more piece: a completion per problem."""
         started = [self._rewards.start(place, problems, completions) for place in range(len(self._rewards.names))]
         self._pieces.append(([*problems], [*completions], started))
 
-    def finish(self) -> Rewarded:
-        """The rewards of all pieces, in their order; what was begun is waited for last."""
+    def finish(self, together: Together | None = None) -> Rewarded:
+        """The rewards of all pieces, in their order; what was begun is waited for last.
+
+        A function that is away and left out is so in all processes, which have it `together`. Without the others,
+        as in evaluations, its samples have failed: their totals would mean something else than those around them.
+
+        Raises:
+            Stopped: a function is away, and the recipe says to stop then, or no other is left.
+        """
         early, columns = self._rewards.early, {}
         problems = [problem for piece in self._pieces for problem in piece[0]]
         completions = [completion for piece in self._pieces for completion in piece[1]]
         for place in sorted(range(len(early)), key=early.__getitem__):
             pieces = self._pieces if early[place] else [(problems, completions, None)]
-            columns[place] = [
-                score
-                for asked, made, started in pieces
-                for score in self._rewards.scores(place, asked, made, started and started[place])
-            ]
-        return self._rewarded([columns[place] for place in range(len(early))], len(completions))
+            columns[place] = self._rewards.patiently(place, pieces, together or alone)
+        if together and all(column is None for column in columns.values()):
+            raise Stopped("all rewards are away: nothing is left to learn from")
+        away = [columns[place] is None for place in range(len(early))]
+        empty = [None if together else math.nan] * len(completions)
+        return self._rewarded([columns[place] or empty for place in range(len(early))], away, len(completions))
 
-    def _rewarded(self, columns: Sequence[Sequence[float | None]], count: int) -> Rewarded:
+    def _rewarded(self, columns: Sequence[Scores], away: Sequence[bool], count: int) -> Rewarded:
         values = torch.tensor([[math.nan if v is None else v for v in column] for column in columns]).T
         absent = torch.tensor([[v is None for v in column] for column in columns], dtype=torch.bool).T
         values = values.reshape(count, len(columns)).float()
         failed = ~values.isfinite() & ~absent
         values = values.masked_fill(failed, math.nan)
-        return Rewarded(values, failed, total_reward(values, self._rewards.weights, failed))
+        gone = torch.tensor(away).expand(count, -1)
+        return Rewarded(values, failed, gone, total_reward(values, self._rewards.weights, failed))
 
 
 def _asked(problems: Sequence[Problem], completions: Sequence[Any]) -> dict[str, list]:
@@ -167,8 +197,25 @@ def _checked(name: str, scores: list, count: int) -> list[float | None]:
     return [None if score is None else float(score) for score in scores]
 
 
+class Voice(NamedTuple):
+    """What rewards tell a run while they work."""
+
+    warn: Callable[[str], None] = lambda text: None
+    pulse: Pulse | None = None
+
+    def of(self, name: str) -> dict[str, Callable]:
+        """The arguments `warn` and `pulse` of the reward `name`."""
+
+        def pulse(done: int, of: int, waiting: str | None) -> None:
+            if self.pulse:
+                self.pulse(name, done, of, waiting)
+
+        return {"warn": lambda text: self.warn(f"reward '{name}': {text}"), "pulse": pulse}
+
+
 def make(
-    names: Sequence[str], settings: Settings, executor: Callable[[], Executor] | None = None, **offered: Any
+    names: Sequence[str], settings: Settings, executor: Callable[[], Executor] | None = None,
+    voice: Voice | None = None, **offered: Any,
 ) -> list[Reward]:
     """The rewards of these names: functions as they are, classes made with their settings.
 
@@ -176,6 +223,7 @@ def make(
         names: registered, or module.path:attribute.
         settings: name -> the arguments of its constructor.
         executor: gives what runs programs, for the constructors that take one.
+        voice: what they may tell the run.
         offered: handed to the constructors that take them.
 
     Raises:
@@ -189,7 +237,10 @@ def make(
     ]
     if mistakes:
         raise UserError(tell(mistakes, "the settings of the rewards"))
-    return [_made(name, part, settings.get(name, {}), executor, offered) for name, part in parts.items()]
+    voice = voice or Voice()
+    return [
+        _made(name, part, settings.get(name, {}), executor, offered | voice.of(name)) for name, part in parts.items()
+    ]
 
 
 def _mistakes(name: str, parts: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -16,6 +18,7 @@ from maskgrpo_cli.engine.randomness import GlobalRandomness
 from maskgrpo_cli.engine.reporting.display import Reporter
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory
 from maskgrpo_cli.engine.scoring import Rewards
+from maskgrpo_cli.errors import Interrupted, Stopped
 from maskgrpo_cli.types import Task
 
 
@@ -37,7 +40,7 @@ class Session:
         if self._rewards is None:
             self._rewards = Rewards(
                 reward_weights(self.config, task), self.reporter.warn, self.config.task.reward_settings,
-                self.accelerator.device, self.config.offline, self.executor,
+                self.accelerator.device, self.config.offline, self.executor, self.waiting,
             )
         return self._rewards
 
@@ -50,6 +53,31 @@ class Session:
             self.reporter.phase(phase, done, of)
 
         return report
+
+    def waiting(self, reward: str, done: int, of: int, why: str | None) -> None:
+        """Say how far a reward is that is made elsewhere, and leave when interrupted; others follow in `together`."""
+        self.interrupts.check()
+        self.reporter.phase(f"waiting for reward {reward}" if why else f"reward {reward}", done, of)
+
+    def together(self, work: Callable[[], Any]) -> list:
+        """What `work` gives in every process; where it is interrupted or stopped in one, all raise the same.
+
+        Called where all processes meet, for work in which each may raise alone.
+        """
+        ended, result = None, None
+        try:
+            result = work()
+        except Interrupted as interruption:
+            if self.interrupts.insisted:
+                raise
+            ended = interruption.signal_number
+        except Stopped as stopped:
+            ended = stopped.why
+        outcomes = gather_rows(self.accelerator, [(ended, result)])
+        for how, _ in outcomes:
+            if how is not None:
+                raise Stopped(how) if isinstance(how, str) else Interrupted(how)
+        return [result for _, result in outcomes]
 
     def check_interrupts(self) -> None:
         """Raise Interrupted in every process if a signal has come to any; called where all processes meet."""

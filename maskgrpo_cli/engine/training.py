@@ -28,7 +28,7 @@ from maskgrpo_cli.engine.reporting.run_directory import RunDirectory, environmen
 from maskgrpo_cli.engine.reporting.summary import plain, show
 from maskgrpo_cli.engine.resume import Resume, take_up
 from maskgrpo_cli.engine.session import Session
-from maskgrpo_cli.errors import Interrupted, RunFailed, UserError
+from maskgrpo_cli.errors import Interrupted, RunFailed, Stopped, UserError
 from maskgrpo_cli.types import Task
 
 
@@ -58,8 +58,8 @@ def train(
             loop.fit(method, evaluations)
             result = loop.take_result()
             after = evaluations.final()
-        except Interrupted as interruption:
-            loop.leave(interruption, method)
+        except (Interrupted, Stopped) as ending:
+            loop.leave(ending, method)
             raise
         seconds = loop.clock.spent()
         summary = {
