@@ -13,12 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import Protocol
 
+from .bundle import BOOT
 from .limits import MIB, Limits
 from .seccomp import filter_program
 from .users import INNER_USER, UserNamespace
-
-GUEST = Path(__file__).parent / "guest"
-BOOT = "import sys; sys.path[:] = [p for p in sys.path if p] + ['{folder}']; from guest.{role} import main; main()"
 
 
 class Backend(Protocol):
@@ -27,8 +25,8 @@ class Backend(Protocol):
     name: str
     isolates: bool
 
-    def start(self, role: str, fd: int, limits: Limits, seconds: float, **streams) -> subprocess.Popen:
-        """A process that runs `guest.ROLE`; killing it leaves nothing behind."""
+    def start(self, fd: int, limits: Limits, seconds: float, **streams) -> subprocess.Popen:
+        """A process that runs the bundle which it reads from `fd`; killing it leaves nothing behind."""
 
     def close(self) -> None:
         """Let go of what all processes share."""
@@ -39,10 +37,9 @@ def interpreter() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
-def guest_command(role: str, folder: str, fd: int, settings: dict) -> list[str]:
-    """The command line of a guest, with `folder` holding the package `guest`."""
-    boot = BOOT.format(folder=folder, role=role)
-    return [interpreter(), "-s", "-S", "-B", "-c", boot, str(fd), json.dumps(settings)]
+def guest_command(fd: int, settings: dict) -> list[str]:
+    """The command line of a guest, which reads its code from the descriptor."""
+    return [interpreter(), "-s", "-S", "-B", "-c", BOOT, str(fd), json.dumps(settings)]
 
 
 ENVIRONMENT = {
@@ -73,7 +70,7 @@ class Bubblewrap:
         self.filter = filter_program()
         self.mounts = system_mounts()
 
-    def start(self, role: str, fd: int, limits: Limits, seconds: float, **streams) -> subprocess.Popen:
+    def start(self, fd: int, limits: Limits, seconds: float, **streams) -> subprocess.Popen:
         """See `Backend`."""
         settings = limits.guest(seconds)
         fds = [fd]
@@ -95,7 +92,7 @@ class Bubblewrap:
             command += ["--setenv", name, value]
         command += self.mounts
         command += ["--perms", "1777", "--size", str(limits.disk * MIB), "--tmpfs", "/tmp", "--remount-ro", "/"]
-        command += ["--chdir", "/tmp", "--", *guest_command(role, "/sandbox", fd, settings)]
+        command += ["--chdir", "/tmp", "--", *guest_command(fd, settings)]
         try:
             return subprocess.Popen(command, pass_fds=fds, env={}, stdin=subprocess.DEVNULL, **streams)
         finally:
@@ -133,7 +130,6 @@ def system_mounts() -> list[str]:
             if str(parent) != "/":
                 options += ["--perms", "0755", "--dir", str(parent)]
         options += ["--ro-bind", str(base), str(base)]
-    options += ["--perms", "0755", "--dir", "/sandbox", "--ro-bind", str(GUEST), "/sandbox/guest"]
     options += ["--proc", "/proc", "--perms", "0755", "--dir", "/dev"]
     for name in ("null", "zero", "full", "random", "urandom"):
         options += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
@@ -146,13 +142,13 @@ class UnsafeLocal:
     name = "unsafe-local"
     isolates = False
 
-    def start(self, role: str, fd: int, limits: Limits, seconds: float, **streams) -> subprocess.Popen:
+    def start(self, fd: int, limits: Limits, seconds: float, **streams) -> subprocess.Popen:
         """See `Backend`."""
         settings = limits.guest(seconds)
         settings.pop("RLIMIT_NPROC")  # counts all processes of the user
         folder = tempfile.mkdtemp(prefix="maskgrpo-unsafe-")
         process = LocalProcess(
-            guest_command(role, str(GUEST.parent), fd, settings), pass_fds=[fd], stdin=subprocess.DEVNULL, cwd=folder,
+            guest_command(fd, settings), pass_fds=[fd], stdin=subprocess.DEVNULL, cwd=folder,
             env={**ENVIRONMENT, "HOME": folder, "TMPDIR": folder}, start_new_session=True, **streams,
         )  # fmt: skip
         process.folder = folder

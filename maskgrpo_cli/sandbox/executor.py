@@ -13,10 +13,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from ..errors import RunFailed
 from ..types import Program, TestResult
 from .backends import Backend
+from .bundle import bundle
 from .limits import Limits
 from .pair import Pair
 
-SLOW = 0.5  # seconds after which the tests behind a slow one get pairs of their own
 AT_ONCE = 8  # pairs of one program
 START = 60.0  # seconds within which a tests' process has to stand
 
@@ -25,11 +25,12 @@ class Tester:
     """The process in which tests run, in a sandbox of its own; it forks for every program."""
 
     def __init__(self, backend: Backend, limits: Limits):
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control, theirs = socket.socketpair()
         roomy = Limits(memory=4 * limits.memory, processes=4 * limits.processes, disk=limits.disk, files=256)
+        self.control.sendall(bundle("tester"))
         with theirs:
             self.process = backend.start(
-                "tester", theirs.fileno(), roomy, 10**6, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                theirs.fileno(), roomy, 10**6, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )
         self.control.settimeout(START)
         if self.said() != b"r":
@@ -163,7 +164,7 @@ class Run:
         """Take a pair's verdicts; give the tests behind a slow or broken one pairs of their own."""
         self.found.update(pair.results)
         behind = [index for index in pair.waiting if index != pair.current]
-        if behind and (pair.killed or now > pair.started + SLOW):
+        if behind and pair.slow(now):
             self.queue += [[index] for index in behind]
             pair.waiting = [index for index in pair.waiting if index == pair.current]
         if pair.over or pair.killed or not pair.waiting:

@@ -15,11 +15,13 @@ import time
 
 from ..types import Program, TestResult
 from .backends import Backend
+from .bundle import bundle
 from .guest import wire
 from .limits import MIB, Limits
 from .streams import Tail
 from .usage import resident
 
+SLOW = 0.5  # seconds after which the tests behind a slow one get pairs of their own
 GRACE = 2.0  # seconds a tests' process may take to notice that its program is gone
 WATCH = 0.1  # seconds between two looks at the memory of a program that runs longer
 SIGNALS_OF_LIMITS = {signal.SIGXCPU: "CPU time", signal.SIGXFSZ: "the size of a file"}
@@ -37,6 +39,7 @@ class Pair:
         self.stuck = False  # the tests' process did not end: it has to go too
         self.current: int | None = None
         self.started = self.ended = 0.0
+        self.loaded: float | None = None  # when the program stood, None before
         self.killed = ""
         self.buffer = b""
         self.watched = 0.0
@@ -44,17 +47,18 @@ class Pair:
 
     def open(self, backend: Backend, tester, indices: list[int]) -> None:
         """Start the program's process and hand its line to the tests' one."""
-        ours, self.program_end = socket.socketpair()
+        ours, program_end = socket.socketpair()
         self.verdicts, theirs = socket.socketpair()
         out, err = os.pipe(), os.pipe()
         seconds = self.timeout * len(indices) + GRACE
         try:
+            ours.sendall(bundle("candidate"))
             self.process = backend.start(
-                "candidate", self.program_end.fileno(), self.limits, seconds, stdout=out[1], stderr=err[1]
+                program_end.fileno(), self.limits, seconds, stdout=out[1], stderr=err[1]
             )
             tester.hand_over(ours, theirs)
         finally:
-            for end in (self.program_end, ours, theirs):
+            for end in (program_end, ours, theirs):
                 end.close()
             os.close(out[1])
             os.close(err[1])
@@ -78,6 +82,10 @@ class Pair:
         if self.killed:
             return self.ended + GRACE
         return min(self.started + self.timeout, max(self.watched, self.started) + WATCH)
+
+    def slow(self, now: float) -> bool:
+        """Whether the tests behind the current one should not wait for it."""
+        return bool(self.killed) or (self.loaded is not None and now > max(self.started, self.loaded) + SLOW)
 
     # --- what comes in ----------------------------------------------------------------------------
 
@@ -105,7 +113,7 @@ class Pair:
             if len(self.buffer) < wire.HEADER + size:
                 return
             frame, self.buffer = self.buffer[wire.HEADER : wire.HEADER + size], self.buffer[wire.HEADER + size :]
-            self.hear(*wire.json.loads(frame))
+            self.hear(*wire.loads(frame.decode("ascii")))
 
     def hear(self, word: str, *body) -> None:
         """One message."""
@@ -113,6 +121,8 @@ class Pair:
             return
         if word == "start":
             self.current, self.started = body[0], time.monotonic()
+        elif word == "loaded":
+            self.loaded = time.monotonic()
         elif word == "verdict":
             self.settle(*body)
         elif word == "broken":  # the program or the set-up fell at the start: no test can run
@@ -127,7 +137,9 @@ class Pair:
             self.over = True
 
     def settle(self, index: int, status: str, reason: str, fresh: bool = True) -> None:
-        """Write down a verdict."""
+        """Write down a verdict; not one that another pair was asked for."""
+        if index not in self.waiting:
+            return
         seconds = time.monotonic() - self.started
         out, err = (stream.take() for stream in self.streams) if fresh else ("", "")
         self.results[index] = TestResult(status, reason, out, err, seconds if fresh else 0.0)

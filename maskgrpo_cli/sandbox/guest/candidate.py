@@ -5,12 +5,13 @@ data that the tests' side compares by itself.
 """
 
 import builtins
-import os
+import posix
 import sys
-import types
 
 from . import wire
 from .confine import confine
+
+Module = type(sys)
 
 
 class Candidate:
@@ -44,7 +45,7 @@ class Candidate:
             except BaseException:  # a program may put anything in place of them
                 continue
         try:
-            wire.json.dumps(answer)
+            wire.dumps(answer)
         except (TypeError, ValueError, RecursionError) as error:
             answer = ["raise", *self.raised(wire.NotPlain(str(error)))]
         return answer
@@ -53,7 +54,7 @@ class Candidate:
 
     def do_load(self, source, name):
         """Run the source as the module `name`; the names it defines."""
-        self.module = sys.modules[name] = types.ModuleType(name)
+        self.module = sys.modules[name] = Module(name)
         self.module.__file__ = f"/tmp/{name}.py"
         before = set(self.module.__dict__)
         exec(compile(source, f"{name}.py", "exec"), self.module.__dict__)
@@ -114,7 +115,7 @@ class Candidate:
         """The form of what is not plain data."""
         if isinstance(value, Theirs):
             return {"own": value._number}
-        if isinstance(value, types.ModuleType):
+        if isinstance(value, Module):
             return {"module": value.__name__}
         home = getattr(value, "__module__", None)
         own_name = getattr(value, "__name__", None)
@@ -230,7 +231,7 @@ def text_of(error):
 
 
 MUTABLE = {list, dict, set, bytearray, tuple}
-CALLABLE = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, type(len), type([].append))
+CALLABLE = (type(text_of), type(Candidate(0).serve), type(len))  # functions, bound methods, built-in functions
 FUNCTIONS = {"len": len, "next": next, "iter": iter, "str": str, "repr": repr, "bool": bool, "abs": abs,
              "callable": callable, "int": int, "float": float}  # fmt: skip
 
@@ -238,10 +239,9 @@ FUNCTIONS = {"len": len, "next": next, "iter": iter, "str": str, "repr": repr, "
 def main():
     """`candidate FD LIMITS`: serve one program until the other side hangs up."""
     fd = int(sys.argv[1])
-    confine(wire.json.loads(sys.argv[2]), {fd})
+    confine(wire.loads(sys.argv[2]), {fd})
     sys.argv[:] = [""]
-    os.set_inheritable(fd, False)
     try:
         Candidate(fd).serve()
     except wire.Closed:
-        os._exit(0)
+        posix._exit(0)

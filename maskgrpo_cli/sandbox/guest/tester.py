@@ -22,7 +22,7 @@ JOB, CLEAN = b"j", b"c"
 def main():
     """`tester FD LIMITS`: fork for each job that comes with the descriptors of its two channels."""
     control_fd = int(sys.argv[1])
-    confine(wire.json.loads(sys.argv[2]), {control_fd})
+    confine(wire.loads(sys.argv[2]), {control_fd})
     control = socket.socket(fileno=control_fd)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     control.send(b"r")
@@ -90,6 +90,7 @@ class Session:
             return self.say("lost", first, str(error))
         if suite.broken:
             return self.say("broken", *suite.broken)
+        self.say("loaded")
         for index, test in job["tests"]:
             if index != first:
                 self.say("start", index)

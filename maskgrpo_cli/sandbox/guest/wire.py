@@ -6,9 +6,10 @@ other side defined ever arrives. A subclass is written as the plain type it exte
 that stand for them (`hook`).
 """
 
-import json
-import os
+import posix
 import sys
+
+from .quick_json import dumps, loads
 
 MAX_FRAME = 8 << 20  # bytes
 MAX_DEPTH = 150
@@ -33,13 +34,13 @@ class NotPlain(TypeError):
 
 def send(fd, message):
     """Write one JSON-able message."""
-    data = json.dumps(message, separators=(",", ":")).encode("ascii")
+    data = dumps(message).encode("ascii")
     if len(data) > MAX_FRAME:
         raise NotPlain(f"more than {MAX_FRAME >> 20} MiB of plain data")
     view = memoryview(len(data).to_bytes(HEADER, "big") + data)
     try:
         while view:
-            view = view[os.write(fd, view) :]
+            view = view[posix.write(fd, view) :]
     except (BrokenPipeError, ConnectionError) as error:
         raise Closed from error
 
@@ -50,7 +51,7 @@ def receive(fd):
     if size > MAX_FRAME:
         raise Malformed("a frame that is too long")
     try:
-        return json.loads(exactly(fd, size))
+        return loads(exactly(fd, size).decode("ascii"))
     except (ValueError, RecursionError) as error:
         raise Malformed("a frame that is no JSON") from error
 
@@ -60,7 +61,7 @@ def exactly(fd, count):
     parts = []
     while count:
         try:
-            part = os.read(fd, min(count, 1 << 20))
+            part = posix.read(fd, min(count, 1 << 20))
         except ConnectionError as error:
             raise Closed from error
         if not part:
