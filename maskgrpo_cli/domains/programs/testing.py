@@ -13,7 +13,7 @@ _CANDIDATES = 8
 
 
 @dataclass(frozen=True)
-class Tested:
+class Checked:
     """A specification with the arguments of its tests, and the mistakes that fail one of them at least."""
 
     spec: Spec
@@ -22,7 +22,7 @@ class Tested:
     slipped: tuple[Spec, ...]
 
 
-def tested_for(split: str, draws: Draws) -> Tested:
+def checked_for(split: str, draws: Draws) -> Checked:
     """A task of a split. Its tests notice when any of its steps is forgotten: one that changes nothing is not asked."""
     while True:
         spec = spec_for(split, draws)
@@ -30,7 +30,7 @@ def tested_for(split: str, draws: Draws) -> Tested:
         chosen, survivors = _choose(spec, [*forgetful, *slipped], draws)
         if not any(mistake in survivors for mistake in forgetful):
             caught = tuple(mistake for mistake in slipped if mistake not in survivors)
-            return Tested(spec, chosen, tuple(forgetful), caught)
+            return Checked(spec, chosen, tuple(forgetful), caught)
 
 
 def result(spec: Spec, arguments: tuple[Any, ...]) -> Any:
