@@ -61,4 +61,5 @@ def set_up() -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)
     _LOGGER.setLevel(logging.INFO)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.server import pictures
 from maskgrpo_cli.server.frames import Answer, Raw, receive_batch, send_answer
+from maskgrpo_cli.server.logs import set_up
 from maskgrpo_cli.server.scoring import Sample, score
 from maskgrpo_cli.types import Reward
 
@@ -42,6 +43,7 @@ def main(connection: pipes.Connection, load: Load, pixels: int) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # they reach the whole process group; the server decides
         signal.signal(number, signal.SIG_IGN)
+    set_up()
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     with contextlib.ExitStack() as made:
         try:
