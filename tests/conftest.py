@@ -31,6 +31,32 @@ def benchmark_data():
     return find
 
 
+@pytest.fixture
+def maskgrpo(monkeypatch, capsys):
+    """`maskgrpo(*words)`: the command line in this process; (exit code, standard output, standard error)."""
+    from maskgrpo_cli import cli
+
+    def call(*words):
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["maskgrpo", *map(str, words)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as left:
+            code = left.code or 0
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def picture_models(tmp_path_factory):
+    """A folder with an untrained model of pictures: model/, tokenizer/ and the recipe pictures.yaml."""
+    from tiny_pictures import save_with_recipe
+
+    return save_with_recipe(tmp_path_factory.mktemp("pictures"))
+
+
 # --- very small runs -----------------------------------------------------------------------------------
 
 TINY = {

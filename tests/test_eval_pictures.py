@@ -1,12 +1,10 @@
 """`maskgrpo eval` of tasks that are answered with pictures, through the command line, on an untrained model."""
 
 import json
-import sys
 
 import pytest
-from tiny_pictures import RECIPE, save_tiny_pictures
 
-from maskgrpo_cli import cli, registry
+from maskgrpo_cli import registry
 from maskgrpo_cli.config.schema import EvaluationConfig, SamplerConfig
 from maskgrpo_cli.engine import evaluation_results
 from maskgrpo_cli.engine.best import Best
@@ -26,30 +24,26 @@ def brightness(prompts, completions, **columns):
     return [float(np.asarray(picture).mean()) / 255 for picture in completions]
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """A folder with model/, tokenizer/ and the recipe pictures.yaml."""
-    folder = save_tiny_pictures(tmp_path_factory.mktemp("pictures"))
-    (folder / "pictures.yaml").write_text(RECIPE.format(folder=folder))
-    return folder
+def redness(prompts, completions, **columns):
+    """The mean of the red channel; it applies where red is asked for."""
+    import numpy as np
+
+    return [
+        float(np.asarray(picture)[..., 0].mean()) / 255 if "red" in prompt else None
+        for prompt, picture in zip(prompts, completions, strict=True)
+    ]
 
 
 @pytest.fixture
-def evaluate(models, tmp_path, monkeypatch, capsys):
+def evaluate(picture_models, tmp_path, monkeypatch, maskgrpo):
     """`evaluate(*words)`: exit code and what was said; run in this process."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words, recipe=True, steps=True):
-        named = ["--recipe", str(models / "pictures.yaml")] if recipe else []
+        named = ["--recipe", str(picture_models / "pictures.yaml")] if recipe else []
         named += ["--sampling-steps", "2"] if steps else []
-        monkeypatch.setattr(sys, "argv", ["maskgrpo", "eval", *map(str, words), *named])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as left:
-            code = left.code or 0
-        seen = capsys.readouterr()
-        return code, " ".join(f"{seen.out} {seen.err}".split())
+        code, out, err = maskgrpo("eval", *words, *named)
+        return code, " ".join(f"{out} {err}".split())
 
     return run
 
@@ -95,8 +89,6 @@ def test_the_mean_reward_is_what_is_shown(evaluate, tmp_path):
     assert row["accuracy"] is row["interval"] is None and row["pass_at"] == {}
     code, again = evaluate("--resume", "run", recipe=False, steps=False)
     assert code == 0 and f"reward {row['reward']:.3f}" in again
-    code, said = evaluate("--compare", "run", "run", recipe=False, steps=False)
-    assert code == 2 and "nothing is judged right or wrong in them" in said
     code, said = evaluate("prompts", "--data", prompts_file(tmp_path), "--pass-at", "1")
     assert code == 2 and "evaluation.pass_at: nothing is right or wrong in the task prompts; leave it out" in said
 
@@ -149,7 +141,7 @@ def test_the_bundled_model_of_pictures_is_what_draws_without_a_recipe(evaluate, 
     assert len([*(tmp_path / "run" / "pictures").glob("*.png")]) == 4
 
 
-def test_training_on_prompts_speaks_of_rewards(models, tmp_path, monkeypatch, capsys):
+def test_training_on_prompts_speaks_of_rewards(picture_models, tmp_path, monkeypatch, maskgrpo):
     """Curve, before and after, summary: all by the mean reward; and a best checkpoint by accuracy is refused."""
     monkeypatch.chdir(tmp_path)
     prompts_file(tmp_path)
@@ -159,15 +151,9 @@ def test_training_on_prompts_speaks_of_rewards(models, tmp_path, monkeypatch, ca
 
     def train(folder, *more):
         words = [word for one in [*given, *more] for word in ("--set", one)]
-        monkeypatch.setattr(sys, "argv", ["maskgrpo", "grpo", "--recipe", str(models / "pictures.yaml"),
-                                          "--sampling-steps", "2", "--output-dir", folder, *words])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as left:
-            code = left.code or 0
-        seen = capsys.readouterr()
-        return code, " ".join(f"{seen.out} {seen.err}".split())
+        recipe = picture_models / "pictures.yaml"
+        code, out, err = maskgrpo("grpo", "--recipe", recipe, "--sampling-steps", 2, "--output-dir", folder, *words)
+        return code, " ".join(f"{out} {err}".split())
 
     code, said = train("run", "evaluation.metric=reward", "evaluation.keep=best")
     assert code == 0, said

@@ -43,6 +43,13 @@ device: cpu
 """
 
 
+def save_with_recipe(folder):
+    """As `save_tiny_pictures`, with the recipe pictures.yaml beside it."""
+    save_tiny_pictures(folder)
+    (folder / "pictures.yaml").write_text(RECIPE.format(folder=folder))
+    return folder
+
+
 def policy_of(folder):
     """The policy that `save_tiny_pictures` wrote."""
     from maskgrpo_cli.config import load

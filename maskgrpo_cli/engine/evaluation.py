@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ from maskgrpo_cli.engine.policy import Policy, load_policy
 from maskgrpo_cli.engine.reporting.display import make_reporter
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory, environment, peak_memory_bytes
 from maskgrpo_cli.engine.session import Session
-from maskgrpo_cli.errors import Interrupted, UserError
+from maskgrpo_cli.errors import Interrupted, Stopped, UserError
 from maskgrpo_cli.types import Problem, Task
 
 
@@ -114,6 +115,9 @@ def run(config: Config, resume: bool = False) -> None:
                 evaluation_files.tidy(directory, accelerator.num_processes)
                 directory_of_run.discard()
             raise
+        except Stopped as stopped:
+            again = f"maskgrpo eval --resume {shlex.quote(str(directory))}"
+            raise Stopped(stopped.why, str(directory / GENERATIONS), again) from stopped
         except Interrupted as interruption:
             raise Interrupted(
                 interruption.signal_number, saved=str(directory / GENERATIONS), run=str(directory)
@@ -256,11 +260,13 @@ class Measurement:
             for settings, part in zip(self.evaluation.settings, judged, strict=True)
         ]
         alone = {key: value for key, value in rows[0].items() if len(rows) == 1}
+        weights = data.reward_weights(config, self.evaluation.task) if self.rewards else {}
         return {
             **measured,
             **alone,
             "results": rows,
             **({"layout": [one.folder.name for one in self.laid_out.values()]} if self.laid_out else {}),
+            **({"reward_weights": weights} if weights else {}),
             "interval_method": evaluation_results.INTERVAL,
             "seconds": self.begun.seconds + time.perf_counter() - self.started,
             "peak_memory_bytes": peak_memory_bytes(self.session.accelerator.device),

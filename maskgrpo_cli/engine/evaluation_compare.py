@@ -6,39 +6,21 @@ named: they are what is compared.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from maskgrpo_cli.config.evaluation import BEGUN, GENERATIONS, RESULTS
-from maskgrpo_cli.engine import evaluation_files
+from maskgrpo_cli.engine import evaluation_compare_rewards as rewards
 from maskgrpo_cli.engine.evaluation_compare_view import show
-from maskgrpo_cli.engine.judging import Judged, by_problem, tally
+from maskgrpo_cli.engine.evaluation_side import Setting, Side, named, read
+from maskgrpo_cli.engine.judging import Judged, by_problem
 from maskgrpo_cli.engine.reporting.run_directory import to_json, write_whole
 from maskgrpo_cli.engine.reporting.statistics import difference_interval, mcnemar, pass_at_k, sign_flip
 from maskgrpo_cli.errors import UserError
 
 COMPARISON = "comparison.json"
 CHANGED = 5  # problems shown for each side
-Setting = tuple[float, int]  # temperature and length
 IN_THE_ROWS = ("temperature", "length", "steps", "batch_size")  # the last one changes no result
 VERSIONS = ("maskgrpo", "torch", "transformers")
-
-
-@dataclass
-class Side:
-    """One finished evaluation."""
-
-    name: str
-    results: dict
-    rows: dict[Setting, dict]  # the rows of `results`
-    judged: dict[Setting, dict[tuple[str, int], Judged]]  # by problem and sample
-
-    @property
-    def samples(self) -> int:
-        """Completions of each problem."""
-        return next(iter(self.rows.values()))["samples"]
 
 
 def run(a: str, b: str, output_dir: str | None = None) -> None:
@@ -62,70 +44,26 @@ def write(result: Mapping, folder: Path) -> None:
     write_whole(folder / COMPARISON, to_json(result, indent=2) + "\n")
 
 
-# --- reading --------------------------------------------------------------------------------------------
-
-
-def read(path: str) -> Side:
-    """A finished evaluation from its run directory or its results.json, checked to add up."""
-    given = Path(path)
-    folder = given.parent if given.name == RESULTS else given
-    results = _results(path, folder)
-    if "generations" in results:
-        raise UserError(
-            f"{path} judged text made elsewhere: it does not say what was asked and how, so that it has no pairs; "
-            "compare two evaluations of models"
-        )
-    rows, judged = {}, {}
-    try:
-        for row in results["results"]:
-            rows[float(row["temperature"]), int(row["length"])] = row
-        count, samples = int(results["problems"]["count"]), int(results["results"][0]["samples"])
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise UserError(
-            f"{folder / RESULTS} does not say what was asked and how (no {error}): it is damaged, or was written by an "
-            "earlier version; evaluate again"
-        ) from error
-    for item in evaluation_files.read(folder / GENERATIONS):
-        judged.setdefault((item.temperature, item.length), {})[item.id, item.sample] = item
-    for setting, row in rows.items():
-        found = judged.get(setting, {})
-        counted = tally([*found.values()]) if found else {"correct": 0, "total": 0}
-        if len(found) != count * samples or (counted["correct"], counted["total"]) != (row["correct"], row["total"]):
-            raise UserError(
-                f"{folder / GENERATIONS} does not add up to {RESULTS}: {counted['correct']}/{counted['total']} and not "
-                f"{row['correct']}/{row['total']} at {_named(setting)}; one was edited or cut: evaluate again"
-            )
-    return Side(path, results, rows, judged)
-
-
-def _results(path: str, folder: Path) -> dict:
-    if not (folder / RESULTS).is_file():
-        if (folder / BEGUN).is_file():
-            raise UserError(f"{path} is not finished; finish it: maskgrpo eval --resume {folder}")
-        if (folder / "config.yaml").is_file():
-            raise UserError(f"{path} is a training run; evaluate it first: maskgrpo eval BENCHMARK --model {folder}")
-        raise UserError(f"{path}: there is no evaluation (no {RESULTS}); give a run directory of maskgrpo eval")
-    try:
-        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        if not isinstance(results, dict):
-            raise ValueError("no object")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / RESULTS} is damaged ({error}); evaluate again") from error
-    return results
-
-
 # --- whether they can be compared -----------------------------------------------------------------------
 
 
 def check_comparable(a: Side, b: Side) -> None:
     """Raises UserError that says what was asked or judged differently, and what to do about it."""
     found = [*_differences_in_what_was_asked(a.results, b.results)]
-    if not any(row["total"] for side in (a, b) for row in side.rows.values()):
-        found.append("nothing is judged right or wrong in them; their rewards are in their results.json")
+    bare = [side.name for side in (a, b) if not any(row["total"] or _measured(row) for row in side.rows.values())]
+    if bare:
+        found.append(
+            f"nothing is judged right or wrong in {' and '.join(dict.fromkeys(bare))}, and no rewards were asked for; "
+            "evaluate with --set task.rewards.NAME=WEIGHT"
+        )
     if a.samples != b.samples:
         found.append(f"samples: {a.samples} and {b.samples} of each problem; evaluate both with the same -n")
     if found:
         raise UserError("\n  ".join([f"{a.name} and {b.name} cannot be compared:", *found]))
+
+
+def _measured(row: Mapping) -> bool:
+    return row.get("reward") is not None
 
 
 def _differences_in_what_was_asked(a: Mapping, b: Mapping):
@@ -171,18 +109,14 @@ def pairs(a: Side, b: Side) -> tuple[list[tuple[Setting, Setting]], list[str]]:
         return [(next(iter(a.rows)), next(iter(b.rows)))], []
     both = [(setting, setting) for setting in a.rows if setting in b.rows]
     if not both:
-        has = [" and ".join(map(_named, side.rows)) for side in (a, b)]
+        has = [" and ".join(map(named, side.rows)) for side in (a, b)]
         raise UserError(
             f"{a.name} and {b.name} have no setting in common: {has[0]}; {has[1]}\n"
             "  evaluate both at the same --temperature and --length, or each at a single one"
         )
-    alone = [f"{_named(setting)} only in {side.name}" for side, other in ((a, b), (b, a))
+    alone = [f"{named(setting)} only in {side.name}" for side, other in ((a, b), (b, a))
              for setting in side.rows if setting not in other.rows]
     return both, alone
-
-
-def _named(setting: Setting) -> str:
-    return f"temperature {setting[0]:g}, length {setting[1]}"
 
 
 # --- comparing ------------------------------------------------------------------------------------------
@@ -192,6 +126,9 @@ def compare(a: Side, b: Side) -> dict:
     """Everything that comparison.json says of B against A."""
     check_comparable(a, b)
     both, alone = pairs(a, b)
+    odd = rewards.not_comparable(a.results, b.results)
+    results = [compare_setting(a, b, first, second, odd) for first, second in both]
+    has_rewards = any(_measured(row) for side in (a, b) for row in side.rows.values())
     return {
         "a": a.name,
         "b": b.name,
@@ -200,9 +137,10 @@ def compare(a: Side, b: Side) -> dict:
         "problems": a.results["problems"]["count"],
         "samples": a.samples,
         "differs": differences(a, b, both),
-        "left_out": alone,
+        "left_out": alone + [f"{name}: {why}" for name, why in odd.items() if has_rewards],
         "interval_method": "95 %, Newcombe's square-and-add interval for paired shares, over problems",
-        "results": [compare_setting(a, b, first, second) for first, second in both],
+        "reward_interval_method": rewards.INTERVAL,
+        "results": results,
     }
 
 
@@ -228,16 +166,32 @@ def _about(side: Side, compared: Sequence[Setting]) -> dict:
     return about | {key: (results.get("environment") or {}).get(key) for key in VERSIONS}
 
 
-def compare_setting(a: Side, b: Side, first: Setting, second: Setting) -> dict:
-    """One setting: both accuracies, their difference with interval and p-value, and which problems changed."""
+def compare_setting(a: Side, b: Side, first: Setting, second: Setting, odd: Mapping[str, str]) -> dict:
+    """One setting: what was judged, and what else was measured; `odd` measures are not the same on both sides."""
     ours, theirs = a.judged[first], b.judged[second]
     if ours.keys() != theirs.keys():
         raise UserError(f"{a.name} and {b.name} hold other problems or samples under one hash: a file is damaged")
-    (right_a, of), (right_b, _) = by_problem([*ours.values()]), by_problem([theirs[key] for key in ours])
+    judged = a.rows[first]["total"] > 0
     row = {
         "temperature": first[0] if first[0] == second[0] else [first[0], second[0]],
         "length": first[1] if first[1] == second[1] else [first[1], second[1]],
         "unit": a.rows[first].get("unit", "completions"),
+        **(_accuracies(a, b, first, second) if judged else {}),
+        "measures": rewards.compare(ours, theirs, odd),
+    }
+    if judged:
+        return row
+    if not row["measures"]:
+        reasons = "; ".join(f"{name}: {why}" for name, why in odd.items())
+        raise UserError(f"{a.name} and {b.name} have no reward in common: {reasons}; evaluate both with the same")
+    return row | {"moved": rewards.moved(ours, theirs)} if rewards.REWARD in row["measures"] else row
+
+
+def _accuracies(a: Side, b: Side, first: Setting, second: Setting) -> dict:
+    """Both accuracies, their difference with interval and p-value, and which problems changed."""
+    ours, theirs = a.judged[first], b.judged[second]
+    (right_a, of), (right_b, _) = by_problem([*ours.values()]), by_problem([theirs[key] for key in ours])
+    row = {
         "a": {key: a.rows[first][key] for key in ("accuracy", "interval", "correct", "total")},
         "b": {key: b.rows[second][key] for key in ("accuracy", "interval", "correct", "total")},
         **_difference([*right_a.values()], [*right_b.values()], [*of.values()]),
@@ -246,7 +200,7 @@ def compare_setting(a: Side, b: Side, first: Setting, second: Setting) -> dict:
     whole = {key: (item.correct, theirs[key].correct) for key, item in ours.items()}
     cells = {"both": (True, True), "only_a": (True, False), "only_b": (False, True), "neither": (False, False)}
     row["counts"] = {name: sum(pair == cell for pair in whole.values()) for name, cell in cells.items()}
-    if a.samples == 1 and row["unit"] == "completions":
+    if a.samples == 1 and a.rows[first].get("unit", "completions") == "completions":
         row |= {"p_value": mcnemar(row["counts"]["only_a"], row["counts"]["only_b"]), "test": "McNemar, exact"}
     row["changed"] = {
         name: [_change(ours[key], theirs[key]) for key, pair in whole.items() if pair == cells[name]][:CHANGED]

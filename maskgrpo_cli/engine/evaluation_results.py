@@ -75,7 +75,8 @@ def _line(results: Mapping, entry: Mapping, several: bool) -> str:
 def measures(entry: Mapping) -> list[tuple[str, str, str, str]]:
     """(name, value, interval, what is counted) of what a row says, as text, the most telling first.
 
-    The accuracy, the score where answers are right in part, pass@k, and the mean reward where rewards were asked for.
+    The accuracy, the score where answers are right in part, pass@k, and the mean reward where rewards were asked for,
+    with that of each function where there are several.
     """
     found, reward = [], entry.get("reward")
     if entry["accuracy"] is not None:
@@ -87,9 +88,13 @@ def measures(entry: Mapping) -> list[tuple[str, str, str, str]]:
         found += [(f"pass@{k}", f"{one['value']:.1%}", _interval(one), "") for k, one in _passes(entry).items()]
     if reward is not None:
         found.append(("reward", f"{reward:.3f}", "", ""))
+    parts = {name: value for name, value in (entry.get("rewards") or {}).items() if value is not None}
+    if len(parts) > 1:  # the only one says what the whole does
+        found += [(f"reward/{name}", f"{value:.3f}", "", "") for name, value in parts.items()]
     if entry["accuracy"] is None:
         made = f"{entry['completions']} {entry['unit']}"
-        found = [("made", made, "", UNJUDGED)] if reward is None else [(*found[0][:3], f"{made}, {UNJUDGED}")]
+        first = ("made", made, "", UNJUDGED) if reward is None else (*found[0][:3], f"{made}, {UNJUDGED}")
+        found = [first, *found[1:]]
     return found
 
 

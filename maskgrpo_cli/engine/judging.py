@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ class Judged:
     sample: int = 0  # which completion of its problem
     temperature: float | None = None
     length: int | None = None
+    rewards: dict[str, float | None] | None = None  # of each function; None where it does not apply or failed
 
     def counted(self) -> tuple[int, int, str]:
         """What is right, of how many, and of what: a completion or, where the protocol does so, its parts."""
@@ -88,12 +90,19 @@ def judge(
     executor: Executing | None = None,
 ) -> list[Judged]:
     """The verdicts on completions, with their rewards where asked for."""
-    totals = rewards(problems, completions).total.tolist() if rewards else [None] * len(problems)
     given = verdicts(task, problems, completions, protocol, executor)
-    return [record(task, *row) for row in zip(problems, completions, given, totals, strict=True)]
+    judged = [record(task, *row) for row in zip(problems, completions, given, strict=True)]
+    if rewards:
+        scored = rewards(problems, completions)
+        for item, total, values in zip(judged, scored.total.tolist(), scored.values.tolist(), strict=True):
+            item.reward = total
+            item.rewards = {
+                name: value if value == value else None for name, value in zip(rewards.names, values, strict=True)
+            }
+    return judged
 
 
-def record(task: Task, problem: Problem, completion: str, verdict: Verdict, reward: float | None = None) -> Judged:
+def record(task: Task, problem: Problem, completion: str, verdict: Verdict) -> Judged:
     """A completion of a problem with the verdict on it."""
     return Judged(
         id=problem.id,
@@ -104,14 +113,14 @@ def record(task: Task, problem: Problem, completion: str, verdict: Verdict, rewa
         score=verdict.score,
         correct=verdict.correct,
         reason=verdict.reason,
-        reward=reward,
+        reward=None,
         style=task.style(completion),
         parts=verdict.parts,
     )
 
 
 def tally(judged: Sequence[Judged]) -> dict:
-    """Accuracy with its 95 % interval, mean score, mean reward, and the share and accuracy of each style.
+    """Accuracy with its 95 % interval, mean score, mean rewards, and the share and accuracy of each style.
 
     `correct` of `total` counts `unit`: completions or, where the protocol does so, parts of them such as cells. The
     interval is one over problems, however much is counted of each. Where nothing is counted, as there is nothing to
@@ -120,7 +129,7 @@ def tally(judged: Sequence[Judged]) -> dict:
     correct_of, count_of = by_problem(judged)
     correct, total = sum(correct_of.values()), sum(count_of.values())
     scores = [item.score for item in judged if item.counted()[1]]
-    rewards = [item.reward for item in judged if item.reward is not None and item.reward == item.reward]
+    scored = [item for item in judged if item.rewards]
     return {
         "accuracy": correct / total if total else None,
         "correct": correct,
@@ -128,9 +137,21 @@ def tally(judged: Sequence[Judged]) -> dict:
         "unit": judged[0].counted()[2] if judged else "completions",
         "interval": list(share_interval([*correct_of.values()], [*count_of.values()])) if total else None,
         "score": sum(scores) / len(scores) if scores else None,
-        "reward": sum(rewards) / len(rewards) if rewards else None,
+        "reward": mean([item.reward for item in judged]),
+        "rewards": {name: mean([item.rewards.get(name) for item in scored]) for name in rewarded_by(judged)},
         "styles": styles([(item.style, item.correct) for item in judged]),
     }
+
+
+def rewarded_by(judged: Sequence[Judged]) -> list[str]:
+    """The names of the reward functions, in their order."""
+    return list(dict.fromkeys(name for item in judged for name in item.rewards or ()))
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean of what is there and finite."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return sum(known) / len(known) if known else None
 
 
 def by_problem(judged: Sequence[Judged]) -> tuple[dict[str, int], dict[str, int]]:

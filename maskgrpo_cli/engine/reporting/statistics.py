@@ -1,4 +1,4 @@
-"""Intervals and tests for shares: of one evaluation, and of two on the same problems.
+"""Intervals and tests: of shares and means of one evaluation, and of two on the same problems.
 
 Problems are drawn anew in thought, completions are not: whatever is counted several times within a problem (samples,
 cells) is one cluster, so that more samples of the same problems never pass for more problems.
@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 FLIPS = 10_000  # sign flips drawn where they cannot all be counted
+COUNTABLE = 100_000  # the largest sum whose flips are counted
+RESAMPLES = 10_000  # draws of a bootstrap
 
 
 def wilson(correct: float, total: float, z: float = 1.96) -> tuple[float, float]:
@@ -76,19 +78,19 @@ def mcnemar(only_a: int, only_b: int) -> float:
 def sign_flip(differences: Sequence[float]) -> float:
     """The two-sided p-value of a paired permutation test: the sum of differences under random signs.
 
-    Whole numbers are counted out exactly, as McNemar's test does for +1 and -1; otherwise 10,000 draws, always the
-    same ones, with the observed one among them.
+    Whole numbers are counted out exactly, as McNemar's test does for +1 and -1; otherwise (and where they are large)
+    10,000 draws, always the same ones, with the observed one among them.
     """
     values = np.asarray([value for value in differences if value], dtype=float)
     if not len(values):
         return 1.0
-    observed = abs(values.sum())
-    if (values == values.round()).all():
+    observed, largest = abs(values.sum()), np.abs(values).sum()
+    if (values == values.round()).all() and largest <= COUNTABLE:
         return _counted(np.abs(values).astype(int), int(observed))
     draw, reached = np.random.default_rng(0), 1
     for _ in range(FLIPS // 100):
         signs = draw.integers(0, 2, (100, len(values))) * 2 - 1
-        reached += int((np.abs(signs @ values) >= observed - 1e-9).sum())
+        reached += int((np.abs(signs @ values) >= observed - 1e-12 * largest).sum())
     return reached / (FLIPS + 1)
 
 
@@ -102,6 +104,21 @@ def _counted(sizes: np.ndarray, observed: int) -> float:
         chance[:size] /= 2
     sums = np.abs(2 * np.arange(whole + 1) - whole)
     return min(1.0, float(chance[sums >= observed].sum()))
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean over problems: quantiles of 10,000 bootstrap means, always of the same draws.
+
+    Args:
+        values: one number a problem, of any scale. A single one has no interval but itself.
+    """
+    values = np.asarray(values, dtype=float)
+    draw, size = np.random.default_rng(0), len(values)
+    means = np.concatenate(
+        [values[draw.integers(0, size, (RESAMPLES // 100, size))].mean(1) for _ in range(100)]
+    )
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def difference_interval(
