@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from maskgrpo_cli import cli
 from maskgrpo_cli.config.evaluation import load_benchmark
 from maskgrpo_cli.config.overrides import Override
 from maskgrpo_cli.engine import evaluation
@@ -18,22 +17,10 @@ ANSWERS = {  # of eight problems: which are right
 }
 
 
-@pytest.fixture
-def maskgrpo(monkeypatch, capsys, tmp_path):
-    """`maskgrpo(*arguments)`: the command line in this process; (exit code, standard output, standard error)."""
+@pytest.fixture(autouse=True)
+def here(monkeypatch, tmp_path):
+    """Every test works in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["maskgrpo", *arguments])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as left:
-            code = left.code or 0
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture

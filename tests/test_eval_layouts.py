@@ -2,15 +2,13 @@
 
 import json
 import signal
-import sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_pictures import RECIPE, save_tiny_pictures
 
-from maskgrpo_cli import cli, registry
+from maskgrpo_cli import registry
 from maskgrpo_cli.config import Override
 from maskgrpo_cli.config.evaluation import load_benchmark
 from maskgrpo_cli.engine import evaluation_files
@@ -32,33 +30,19 @@ HPSV2 = [{"tag": tag, "prompt": f"a {colour} circle"} for tag, colour in (
     ("anime", "red"), ("concept", "red"), ("anime", "blue"), ("photo", "green"))]
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """A folder with model/, tokenizer/ and the recipe pictures.yaml."""
-    folder = save_tiny_pictures(tmp_path_factory.mktemp("pictures"))
-    (folder / "pictures.yaml").write_text(RECIPE.format(folder=folder))
-    return folder
-
-
 @pytest.fixture
-def evaluate(models, tmp_path, monkeypatch, capsys):
+def evaluate(picture_models, tmp_path, monkeypatch, maskgrpo):
     """`evaluate(benchmark, rows, folder, *words)`: exit code and what was said; run in this process."""
     monkeypatch.chdir(tmp_path)
 
     def run(benchmark, rows, folder, *words):
         (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return call(benchmark, "--data", "rows.jsonl", "--recipe", models / "pictures.yaml", "--sampling-steps", 2,
-                    "--batch-size", 2, "--output-dir", folder, *words)
+        return call(benchmark, "--data", "rows.jsonl", "--recipe", picture_models / "pictures.yaml",
+                    "--sampling-steps", 2, "--batch-size", 2, "--output-dir", folder, *words)
 
     def call(*words):
-        monkeypatch.setattr(sys, "argv", ["maskgrpo", "eval", *map(str, words)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as left:
-            code = left.code or 0
-        seen = capsys.readouterr()
-        return code, " ".join(f"{seen.out} {seen.err}".split())
+        code, out, err = maskgrpo("eval", *words)
+        return code, " ".join(f"{out} {err}".split())
 
     run.call = call
     return run
@@ -236,8 +220,8 @@ def test_the_page_says_what_is_right_and_why_not():
 # --- settings, plans and grids --------------------------------------------------------------------------
 
 
-def test_the_number_of_pictures_and_their_temperature(models):
-    recipe = str(models / "pictures.yaml")
+def test_the_number_of_pictures_and_their_temperature(picture_models):
+    recipe = str(picture_models / "pictures.yaml")
 
     def of(benchmark, *changes):
         own = load_benchmark(recipe, benchmark, changes).evaluation
@@ -302,9 +286,10 @@ def tags(completions, tag, include, exclude, **columns):
     return [float(len(wanted)) for wanted in include]
 
 
-def test_real_prompts_through_the_command_line(benchmark_data, evaluate, models, tmp_path):
+def test_real_prompts_through_the_command_line(benchmark_data, evaluate, picture_models, tmp_path):
     code, said = evaluate.call("hpsv2", "--data", benchmark_data("hpsv2_prompts.jsonl.gz"), "--limit", 3,
-                               "--recipe", models / "pictures.yaml", "--sampling-steps", 2, "--output-dir", "run")
+                               "--recipe", picture_models / "pictures.yaml", "--sampling-steps", 2,
+                               "--output-dir", "run")
     assert code == 0, said
     assert sorted(files(tmp_path / "run" / "hpsv2")) == [f"anime/{number:05d}.jpg" for number in range(3)]
 

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from two_evaluations import overrides
 
-from maskgrpo_cli import cli
 from maskgrpo_cli.config import Override
 from maskgrpo_cli.config.evaluation import load_benchmark
 from maskgrpo_cli.engine import evaluation, evaluation_files
@@ -29,21 +28,10 @@ OPTIONS = ["arithmetic", "--limit", "5", "--batch-size", "2", "-n", "2", "--temp
            "--length", "8", "--block-length", "4", "--sampling-steps", "4", "--device", "cpu"]  # 12 batches
 
 
-@pytest.fixture
-def maskgrpo(monkeypatch, capsys, tmp_path):
-    """`maskgrpo(*arguments)`: the command line in this process; (exit code, standard output, standard error)."""
+@pytest.fixture(autouse=True)
+def here(monkeypatch, tmp_path):
+    """Every test works in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["maskgrpo", *arguments])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as left:
-            code = left.code or 0
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture

@@ -3,34 +3,25 @@
 import io
 import json
 import os
-import sys
 
 import pytest
 import yaml
 from picture_files import write, write_tar
 from PIL import Image
-from tiny_pictures import save_tiny_pictures
 
-from maskgrpo_cli import cli
 from maskgrpo_cli.tasks.shapes import SHAPES
 
 PROBLEMS = [SHAPES.problem("train", number) for number in range(12)]
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """The folder of an untrained model of pictures and its image tokenizer."""
-    return save_tiny_pictures(tmp_path_factory.mktemp("tiny"))
-
-
 @pytest.fixture
-def run(tiny, tmp_path, monkeypatch, capsys):
+def run(picture_models, tmp_path, monkeypatch, maskgrpo):
     """`run(command, task, name, **changes)`: a very small run; its folder, its exit code and all that was said."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def carry_out(command, task, name="run", **changes):
         recipe = {
-            "model": {"path": f"{tiny}/model", "image_tokenizer": f"{tiny}/tokenizer"},
+            "model": {"path": f"{picture_models}/model", "image_tokenizer": f"{picture_models}/tokenizer"},
             "task": {"max_prompt_length": 24, "rewards": {"shapes": 1.0}, **task},
             "sampler": {"name": "emerge", "length": 64, "block_length": 64, "steps": 3, "schedule": "cosine"},
             "sft": {"steps": 3, "batch_size": 4, "micro_batch_size": 4},
@@ -46,14 +37,8 @@ def run(tiny, tmp_path, monkeypatch, capsys):
         wanted = [command, "--recipe", str(tmp_path / f"{name}.yaml"), "--output-dir", str(folder)]
         if command == "eval":
             wanted[1:1] = [task["name"], "--data", task["data"]]
-        monkeypatch.setattr(sys, "argv", ["maskgrpo", *wanted])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as exit:
-            code = exit.code or 0
-        seen = capsys.readouterr()
-        return folder, code, " ".join(f"{seen.out} {seen.err}".split())
+        code, out, err = maskgrpo(*wanted)
+        return folder, code, " ".join(f"{out} {err}".split())
 
     return carry_out
 

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 import yaml
 from PIL import Image
-from tiny_pictures import save_tiny_pictures
 
 from maskgrpo_cli import config as recipes
 from maskgrpo_cli.engine.devices import make_accelerator
@@ -24,11 +23,6 @@ from maskgrpo_cli.tasks.shapes import SHAPES
 SEED, SIZE = 3, 12
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return save_tiny_pictures(tmp_path_factory.mktemp("tiny"))
-
-
 @pytest.fixture
 def questions(tmp_path):
     rows = []
@@ -42,13 +36,13 @@ def questions(tmp_path):
 
 
 @pytest.fixture
-def configured(tiny, tmp_path):
+def configured(picture_models, tmp_path):
     """`configured(**sft)`: the config of a very small run of pictures."""
 
     def build(mixture=None, task=None, **sft):
         tree = {
             "seed": SEED, "device": "cpu", "output_dir": str(tmp_path / "run"),
-            "model": {"path": f"{tiny}/model", "image_tokenizer": f"{tiny}/tokenizer"},
+            "model": {"path": f"{picture_models}/model", "image_tokenizer": f"{picture_models}/tokenizer"},
             "task": {"name": "shapes", "max_prompt_length": 120, "over_long": "truncate", "limit": 16, **(task or {})},
             "sampler": {"name": "emerge", "length": 64, "block_length": 64, "steps": 2},
             "evaluation": {"final_limit": 0},

@@ -1,13 +1,11 @@
 """`maskgrpo grpo --recipe text-to-image` in small: the bundled model, its rewards, and what a run leaves to look at."""
 
 import json
-import sys
 
 import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from maskgrpo_cli import cli
 from maskgrpo_cli.rewards.shapes import shapes
 
 SMALL = {
@@ -17,7 +15,7 @@ SMALL = {
 
 
 @pytest.fixture
-def grpo(tmp_path, monkeypatch, capsys):
+def grpo(tmp_path, maskgrpo):
     """`grpo(name, *options, **changes)`: a small run through the command line; its folder."""
 
     def carry_out(name, *options, **changes):
@@ -25,15 +23,8 @@ def grpo(tmp_path, monkeypatch, capsys):
         given = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         folder = tmp_path / name
         start = ["--output-dir", str(folder)] if "--resume" not in options else []
-        monkeypatch.setattr(
-            sys, "argv", ["maskgrpo", "grpo", "--recipe", "text-to-image", "--device", "cpu", *start, *given, *options]
-        )
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        assert code == 0, capsys.readouterr().err
+        code, _, err = maskgrpo("grpo", "--recipe", "text-to-image", "--device", "cpu", *start, *given, *options)
+        assert code == 0, err
         return folder
 
     return carry_out
@@ -69,7 +60,7 @@ def test_the_first_update_sees_the_policy_that_sampled(grpo):
             assert row["clip_ratio"] == 0 and row["kl"] == 0
 
 
-def test_one_seed_is_one_run_and_resuming_ends_the_same(grpo, capsys):
+def test_one_seed_is_one_run_and_resuming_ends_the_same(grpo):
     settings = {"evaluation__final_limit": 0, "grpo__save_every": 1}
     whole = grpo("whole", **settings)
     stopped = grpo("stopped", **settings)

@@ -8,21 +8,13 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from tiny_pictures import RECIPE, save_tiny_pictures
+from tiny_pictures import save_tiny_pictures
 
-from maskgrpo_cli import __version__, cli
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """A folder with model/, tokenizer/ and the recipe pictures.yaml."""
-    folder = save_tiny_pictures(tmp_path_factory.mktemp("pictures"))
-    (folder / "pictures.yaml").write_text(RECIPE.format(folder=folder))
-    return folder
+from maskgrpo_cli import __version__
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, models):
+def here(tmp_path, monkeypatch, picture_models):
     """An empty working directory, with a picture and masks beside it."""
     given = tmp_path / "given"
     given.mkdir()
@@ -37,16 +29,12 @@ def here(tmp_path, monkeypatch, models):
 
 
 @pytest.fixture
-def sample(here, models, monkeypatch, capsys):
+def sample(here, picture_models, maskgrpo):
     """`sample(*words, recipe=True)`: exit code, and what was written to both streams; run in this process."""
 
     def run(*words, recipe=True):
-        named = ["--recipe", str(models / "pictures.yaml")] if recipe else []
-        monkeypatch.setattr(sys, "argv", ["maskgrpo", "sample", *named, *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        told = capsys.readouterr()
-        return left.value.code or 0, told.out, told.err
+        named = ["--recipe", str(picture_models / "pictures.yaml")] if recipe else []
+        return maskgrpo("sample", *named, *words)
 
     return run
 
@@ -66,7 +54,7 @@ def files(folder):
 # --- what is written ----------------------------------------------------------------------------------
 
 
-def test_pictures_and_a_sheet_in_a_new_folder(sample, here, models):
+def test_pictures_and_a_sheet_in_a_new_folder(sample, here, picture_models):
     code, out, err = sample("--prompt", "a red circle left of a blue square", "-n", 2, "--seed", 7)
     assert code == 0 and err == "", err
     (folder,) = (here / "samples").iterdir()
@@ -79,7 +67,7 @@ def test_pictures_and_a_sheet_in_a_new_folder(sample, here, models):
         told = facts(folder / name)
         assert Image.open(folder / name).text["prompt"] == told["prompt"] == "a red circle left of a blue square"
         assert (told["seed"], told["sample"], told["versions"]["maskgrpo"]) == (7, index, __version__)
-        assert told["model"]["path"] == f"{models}/model" and len(told["model"]["weights"]) == 64
+        assert told["model"]["path"] == f"{picture_models}/model" and len(told["model"]["weights"]) == 64
         expected = {"name": "emerge", "steps": 6, "guidance": 1.0, "length": 64, "schedule": "cosine"}
         assert expected.items() <= told["sampler"].items()
     assert (pixels(folder / names[0]) != pixels(folder / names[1])).any()
@@ -169,7 +157,7 @@ def test_a_long_caption_is_cut_with_a_warning(sample):
 # --- again --------------------------------------------------------------------------------------------
 
 
-def test_a_picture_can_be_drawn_again_from_its_file(sample, here, models):
+def test_a_picture_can_be_drawn_again_from_its_file(sample, here, picture_models):
     sample("--prompt", "a 'red' circle", "-n", 3, "--seed", 5, "--steps", 3, "--output", "first")
     original = here / "first" / "a-red-circle-seed5-2.png"
     code, out, err = sample("--like", original, "--output", "again", recipe=False)
@@ -180,7 +168,7 @@ def test_a_picture_can_be_drawn_again_from_its_file(sample, here, models):
     assert facts("other/a-red-circle-seed6-2.png")["sampler"]["steps"] == 3
 
 
-def test_other_weights_are_told(sample, here, models, tmp_path):
+def test_other_weights_are_told(sample, here, picture_models, tmp_path):
     sample("--prompt", "x", "--output", "first")
     other = save_tiny_pictures(tmp_path / "other", seed=1)
     code, _, err = sample("--like", "first/x-seed0-0.png", "--model", other / "model", recipe=False)
@@ -267,9 +255,9 @@ def recipes_of(name):
     return load(name)
 
 
-def test_a_models_own_kind_decides(chosen, models, tiny_model, here):
-    config, _ = chosen("--model", models / "model")
-    assert config.task.name == "shapes" and config.model.path == f"{models}/model"
+def test_a_models_own_kind_decides(chosen, picture_models, tiny_model, here):
+    config, _ = chosen("--model", picture_models / "model")
+    assert config.task.name == "shapes" and config.model.path == f"{picture_models}/model"
     config, _ = chosen("--model", tiny_model, "--sampler", "emerge")
     assert config.task.name == "arithmetic"
     run = here / "runs" / "mine"
@@ -342,11 +330,11 @@ def test_a_prompt_is_needed(sample):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a terminal of Unix")
-def test_a_terminal_shows_the_picture(here, models):
+def test_a_terminal_shows_the_picture(here, picture_models):
     import pty
 
     ours, theirs = pty.openpty()
-    words = ["--recipe", str(models / "pictures.yaml"), "--prompt", "a cross", "--output", "out"]
+    words = ["--recipe", str(picture_models / "pictures.yaml"), "--prompt", "a cross", "--output", "out"]
     environment = {
         name: value for name, value in os.environ.items()
         if name not in ("TMUX", "KITTY_WINDOW_ID", "LC_TERMINAL", "TERM_PROGRAM", "NO_COLOR")

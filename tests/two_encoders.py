@@ -1,14 +1,11 @@
-"""Two processes that encode the same pictures: `python two_encoders.py PORT FOLDER`; writes what each of them saw.
-
-Forked after the imports, which take longer than everything else.
-"""
+"""Two processes that encode the same pictures: `python two_encoders.py PORT FOLDER`; writes what each of them saw."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
 from accelerate import Accelerator
+from forked import both
 from test_codes_cache import Pictures
 
 from maskgrpo_cli.errors import UserError
@@ -23,10 +20,8 @@ class Holes(Pictures):
         return super().__call__(index)
 
 
-def work(rank, port, folder):
+def work(rank, folder):
     """Every case, one after another, as process `rank` of two."""
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2",
-                      MASTER_ADDR="127.0.0.1", MASTER_PORT=port, ACCELERATE_USE_CPU="true")
     accelerator, seen = Accelerator(cpu=True), {}
 
     def encode(name, place, pictures=None, **options):
@@ -47,18 +42,4 @@ def work(rank, port, folder):
 
 
 if __name__ == "__main__":
-    children = []
-    for rank in (0, 1):
-        child = os.fork()
-        if child == 0:
-            try:
-                work(rank, sys.argv[1], Path(sys.argv[2]))
-            except BaseException:
-                import traceback
-
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        children.append(child)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    sys.exit(max(abs(code) for code in codes))
+    sys.exit(both(work, sys.argv[1], Path(sys.argv[2])))

@@ -1,8 +1,7 @@
 """Evaluates in other processes: `python two_evaluations.py PORT MODEL OPTIONS...`, in the working directory.
 
 `killed` is that of one process, killed after its first batch. Two processes leave `cut` where a signal came to both
-after their third batch; `pair` was left there too, and continued. Forked after the imports, which take longer than
-everything else.
+after their third batch; `pair` was left there too, and continued.
 """
 
 import os
@@ -12,6 +11,7 @@ import time
 from pathlib import Path
 
 import torch  # noqa: F401
+from forked import both, forked
 
 from maskgrpo_cli.config import Override
 from maskgrpo_cli.config.evaluation import load_begun, load_benchmark
@@ -34,10 +34,8 @@ def stop_after(batches):
     evaluation_files.append = counted
 
 
-def work(rank, port, arguments):
+def work(rank, arguments):
     """Everything, as process `rank` of two."""
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2",
-                      MASTER_ADDR="127.0.0.1", MASTER_PORT=port, ACCELERATE_USE_CPU="true")
     for folder in ("cut", "pair"):
         config = load_benchmark("math", "arithmetic", [*arguments, Override("output_dir", folder)])
         stop_after(3)
@@ -49,21 +47,6 @@ def work(rank, port, arguments):
                 raise
     stop_after(0)
     evaluation.run(load_begun("pair"), resume=True)
-
-
-def forked(function, *arguments):
-    """The id of a child process that carries out a function."""
-    child = os.fork()
-    if child:
-        return child
-    try:
-        function(*arguments)
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
 
 
 def killed(arguments):
@@ -92,6 +75,4 @@ def overrides(model, options):
 if __name__ == "__main__":
     changes = overrides(sys.argv[2], sys.argv[3:])
     killed(changes)
-    children = [forked(work, rank, sys.argv[1], changes) for rank in (0, 1)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    sys.exit(max(abs(code) for code in codes))
+    sys.exit(both(work, sys.argv[1], changes))

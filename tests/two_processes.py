@@ -1,15 +1,14 @@
 """Carries out runs in two processes: `python two_processes.py PORT RUN...`, a RUN being COMMAND:CONFIG[:STOP|:RESUME].
 
-With STOP the second process alone is told to stop, in its second update. Forked after the imports, which take
-longer than everything else.
+With STOP the second process alone is told to stop, in its second update.
 """
 
-import os
 import sys
 
 import peft  # noqa: F401
 import torch._dynamo  # noqa: F401
 from conftest import carry_on
+from forked import both
 from transformers import PreTrainedTokenizerFast  # noqa: F401
 
 import maskgrpo_cli.models.llada  # noqa: F401
@@ -37,10 +36,8 @@ def stop_second(rank):
     return original
 
 
-def work(rank, port, runs):
+def work(rank, runs):
     """All runs, one after another, as process `rank` of two."""
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2",
-                      MASTER_ADDR="127.0.0.1", MASTER_PORT=port, ACCELERATE_USE_CPU="true")
     for run in runs:
         command, path, *how = run.split(":")
         config = load(path, (), command)
@@ -58,18 +55,4 @@ def work(rank, port, runs):
 
 
 if __name__ == "__main__":
-    children = []
-    for rank in (0, 1):
-        child = os.fork()
-        if child == 0:
-            try:
-                work(rank, sys.argv[1], sys.argv[2:])
-            except BaseException:
-                import traceback
-
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        children.append(child)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    sys.exit(max(abs(code) for code in codes))
+    sys.exit(both(work, sys.argv[1], sys.argv[2:]))
