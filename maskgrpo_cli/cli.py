@@ -15,6 +15,7 @@ import typer
 
 from maskgrpo_cli import __version__
 from maskgrpo_cli import cli_options as options
+from maskgrpo_cli.cli_data import app as data_app
 from maskgrpo_cli.cli_group import Commands, Interrupted
 from maskgrpo_cli.cli_harness import PASS_ON, lm_eval
 from maskgrpo_cli.cli_recipes import app as recipes_app
@@ -34,6 +35,7 @@ app = typer.Typer(
     epilog="Start with: maskgrpo grpo --recipe math",
 )
 app.add_typer(recipes_app, name="recipes")
+app.add_typer(data_app, name="data")
 
 
 def _version(wanted: bool) -> None:
@@ -64,6 +66,7 @@ def _train(
     device: options.Device = None,
     dtype: options.Dtype = None,
     offline: options.Offline = False,
+    unsafe_local: options.UnsafeLocal = False,
     tracker: options.Tracker = None,
     merge: options.Merge = False,
     resume: options.Resume = None,
@@ -133,6 +136,7 @@ def evaluate(
     device: options.Device = None,
     dtype: options.Dtype = None,
     offline: options.Offline = False,
+    unsafe_local: options.UnsafeLocal = False,
     set_: options.Set = None,
 ) -> None:
     """Measure a model's accuracy on a benchmark, with the evaluation settings of a recipe.
@@ -149,6 +153,7 @@ def evaluate(
       maskgrpo eval --resume runs/eval-gsm8k-20250102-030405
       maskgrpo eval --compare runs/before runs/after
       maskgrpo eval gsm8k --generations gsm8k_128.jsonl.gz --protocol d1
+      maskgrpo eval humaneval --data humaneval.jsonl.gz --generations samples.jsonl
     """
     if compare is not None:
         _nothing_but(ctx, "--compare", "compare", "output_dir")
@@ -156,20 +161,21 @@ def evaluate(
 
         return run_comparison(*compare, output_dir)
     if resume is not None:
-        _nothing_but(ctx, "--resume", "resume")
+        _nothing_but(ctx, "--resume", "resume", "unsafe_local")
     elif benchmark is None:
         raise UserError("name a BENCHMARK, such as: maskgrpo eval arithmetic; or --resume RUN, or --compare A B")
     from maskgrpo_cli.config import evaluation
 
     if resume is not None:
-        config = evaluation.load_begun(resume)
+        config = evaluation.load_begun(resume, options.overrides("eval", ctx.params))
     else:
         changed = options.overrides("eval", ctx.params)
         config = evaluation.load_benchmark(recipe or fitting_recipe(model, benchmark), benchmark, changed)
         check_threshold(threshold, config.sampler.name)
         config = with_run_directory(config, f"eval-{benchmark.rpartition(':')[2]}")
     if generations is not None:
-        _nothing_but(ctx, "--generations", "generations", "benchmark", "protocol", "limit", "output_dir", "set_")
+        allowed = ("benchmark", "protocol", "data", "split", "limit", "output_dir", "offline", "unsafe_local", "set_")
+        _nothing_but(ctx, "--generations", "generations", *allowed)
         from maskgrpo_cli.engine.generations import run as run_generations
 
         return run_generations(config, generations)

@@ -121,6 +121,15 @@ Dtype = Annotated[
     ),
 ]
 Offline = Annotated[bool, option("--offline", None, "Never ask the network. Example: --offline")]
+UnsafeLocal = Annotated[
+    bool,
+    option(
+        "--unsafe-local",
+        None,
+        "Run the model's programs with your own rights, isolated from nothing, where there is no sandbox. "
+        "Example: --unsafe-local",
+    ),
+]
 
 # --- training ---------------------------------------------------------------------------------------
 
@@ -221,7 +230,8 @@ Benchmark = Annotated[
         metavar="BENCHMARK",
         autocompletion=complete_benchmark,
         show_default=False,
-        help="arithmetic, gsm8k, math500, countdown, sudoku, or a task of your own as module.path:attribute. "
+        help="arithmetic, gsm8k, math500, countdown, sudoku, humaneval, mbpp, or a task of your own as "
+        "module.path:attribute. "
         "Example: maskgrpo eval arithmetic",
     ),
 ]
@@ -250,7 +260,8 @@ Generations = Annotated[
     option(
         "--generations",
         "FILE",
-        "Judge text made elsewhere (question, generation, ground_truth), without a model. "
+        "Judge text made elsewhere (question, generation, ground_truth; programs: task_id, generation), without a "
+        "model. "
         "Example: --generations gsm8k_128.jsonl.gz",
     ),
 ]
@@ -306,6 +317,7 @@ _EVERYWHERE = {
     "dtype": "dtype",
     "offline": "offline",
 }
+_PROGRAMS = {"unsafe_local": "sandbox.unsafe_local"}
 _TRAINING = {
     **_EVERYWHERE,
     "output_dir": "output_dir",
@@ -313,6 +325,7 @@ _TRAINING = {
     "limit": "task.limit",
     "tracker": "tracker",
     "merge": "model.merge",
+    **_PROGRAMS,
 }
 
 KEYS: dict[str, dict[str, str]] = {
@@ -356,6 +369,12 @@ KEYS: dict[str, dict[str, str]] = {
         "pass_at": "evaluation.pass_at",
         "shots": "evaluation.shots",
         "shots_data": "evaluation.shots_data",
+        **_PROGRAMS,
+    },
+    "data": {
+        "limit": "task.limit",
+        "offline": "offline",
+        **_PROGRAMS,
     },
 }
 

@@ -54,6 +54,7 @@ class Verdict:
     answer: str | None = None
     reason: str = ""
     parts: Parts | None = None
+    status: str = ""  # in a word where the task has one, such as `timeout`
 
     @property
     def correct(self) -> bool:

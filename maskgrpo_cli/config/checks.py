@@ -50,7 +50,7 @@ def check(*keys: str, commands: tuple[str | None, ...] = ()):
 
 def run(config: Config, command: str | None, wrong: list, origins: Mapping[tuple, str]) -> list[Mistake]:
     """All findings of the rules that matter to `command`, less those over keys that are wrong already."""
-    mistakes = []
+    mistakes = [*_unsafe(config, origins)]
     for rule in CHECKS:
         if rule.commands and command not in rule.commands:
             continue
@@ -59,6 +59,14 @@ def run(config: Config, command: str | None, wrong: list, origins: Mapping[tuple
         for key, value, allowed, hint in rule.find(config):
             mistakes.append(Mistake(key, value, allowed, hint, origin(key_path(key), origins)))
     return mistakes
+
+
+def _unsafe(config: Config, origins: Mapping[tuple, str]) -> Iterator[Mistake]:
+    """No file may do away with the sandbox, not that of a stranger nor one's own of last year."""
+    where = origin(("sandbox", "unsafe_local"), origins)
+    if config.sandbox.unsafe_local and where != "--unsafe-local":
+        advice = "only the option --unsafe-local may say that; add the option, or take this out"
+        yield Mistake("sandbox.unsafe_local", True, advice, None, where)
 
 
 def origin(path: tuple, origins: Mapping[tuple, str]) -> str:

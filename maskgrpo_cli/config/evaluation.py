@@ -45,8 +45,10 @@ def load_benchmark(recipe: str, benchmark: str, overrides: Sequence[str | Overri
     return _fold(load(recipe, [*first, *overrides], "eval"))
 
 
-def load_begun(run: str) -> Config:
+def load_begun(run: str, overrides: Sequence[str | Override] = ()) -> Config:
     """The config that an evaluation wrote down, to continue it in its own directory `run`.
+
+    `overrides` are what has to be said anew each time, such as --unsafe-local.
 
     Raises:
         UserError: nothing was begun there, or something else than an evaluation.
@@ -59,7 +61,7 @@ def load_begun(run: str) -> Config:
             f"--resume: '{run}' is no evaluation (no {BEGUN}, no {RESULTS})\n"
             "  training is continued by maskgrpo grpo --resume, or sft --resume"
         )
-    return load(str(folder / "config.yaml"), [Override("output_dir", run, "--resume")], "eval")
+    return load(str(folder / "config.yaml"), [*overrides, Override("output_dir", run, "--resume")], "eval")
 
 
 def _drawn_as_published(benchmark: str, own: dict, sampler: dict) -> Iterator[Override]:

@@ -37,6 +37,14 @@ def load(
     return config
 
 
+def load_overrides(overrides: Iterable[str | Override]) -> Config:
+    """The config of overrides alone, for commands without a recipe; raises UserError that lists all mistakes."""
+    config, mistakes = check(yaml_file.Document({}), overrides)
+    if mistakes:
+        raise UserError(tell(mistakes, "the options"))
+    return config
+
+
 def check(
     document: yaml_file.Document,
     given: Mapping[str, object] | Iterable[str | Override] = (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -24,10 +25,11 @@ class LazyExecutor:
     Args:
         settings: the recipe's section `sandbox`.
         processes: how many processes of this run share the machine's processors.
+        watch: called with how many programs are done, of how many; None: nobody watches.
     """
 
-    def __init__(self, settings: SandboxConfig, processes: int = 1):
-        self._settings, self._processes = settings, processes
+    def __init__(self, settings: SandboxConfig, processes: int = 1, watch: Callable[[int, int], None] | None = None):
+        self._settings, self._processes, self._watch = settings, processes, watch
         self._made: Once | None = None
 
     def __call__(self) -> Executor:
@@ -45,7 +47,8 @@ class LazyExecutor:
                     timeout=own.timeout,
                     memory=own.memory,
                     unsafe_local=own.unsafe_local,
-                )
+                ),
+                self._watch,
             )
         return self._made
 
@@ -78,8 +81,9 @@ class Once:
     Forgotten are results that the clock decided, failures of the sandbox itself, and those of long ago.
     """
 
-    def __init__(self, executor: Executor):
-        self._executor = executor
+    def __init__(self, executor: Executor, watch: Callable[[int, int], None] | None = None):
+        self._executor, self._watch = executor, watch
+        self._submitted, self._done, self._lock = 0, 0, threading.Lock()
         self._running: OrderedDict[Program, Future[list[TestResult]]] = OrderedDict()
 
     def submit(self, program: Program) -> Future[list[TestResult]]:
@@ -87,11 +91,19 @@ class Once:
         future = self._running.get(program)
         if future is None or _by_chance(future):
             future = self._executor.submit(program)
+        if self._watch:
+            self._submitted += 1
+            future.add_done_callback(self._count)
         self._running[program] = future
         self._running.move_to_end(program)
         while len(self._running) > KEPT:
             self._running.popitem(last=False)
         return future
+
+    def _count(self, future: Future[list[TestResult]]) -> None:
+        with self._lock:  # called on the executor's threads
+            self._done += 1
+            self._watch(self._done, self._submitted)
 
     def run(self, programs: Sequence[Program]) -> list[list[TestResult]]:
         """The results of many programs, in their order."""

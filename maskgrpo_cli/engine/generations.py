@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +12,17 @@ from maskgrpo_cli import config as recipes
 from maskgrpo_cli import registry
 from maskgrpo_cli.config.evaluation import DIFFERENCES, GENERATIONS, RESULTS
 from maskgrpo_cli.config.schema import Config
-from maskgrpo_cli.engine import generations_report
+from maskgrpo_cli.engine import generations_keyed, generations_report
 from maskgrpo_cli.engine.evaluation_files import lines
 from maskgrpo_cli.engine.executors import LazyExecutor
+from maskgrpo_cli.engine.generations_rows import Generation, read
 from maskgrpo_cli.engine.judging import Judged, check_protocol, protocols, record, tally, verdicts
+from maskgrpo_cli.engine.reporting.counted import counted
 from maskgrpo_cli.engine.reporting.run_directory import RunDirectory, environment, to_json
 from maskgrpo_cli.errors import RunFailed, UserError
-from maskgrpo_cli.tasks.files import read_placed_rows
 from maskgrpo_cli.types import DEFAULT_PROTOCOL, Problem, Task, Verdict
 
 Verdicts = Mapping[str, Sequence[Verdict]]  # by protocol, in the order of the rows
-
-COLUMNS = {  # the layout's columns, and the other names that they are found under
-    "question": ("prompt", "problem", "input"),
-    "generation": ("generations", "completion", "response", "output"),
-    "ground_truth": ("reference", "answer", "target"),
-}
-
-
-@dataclass(frozen=True)
-class Generation:
-    """One row: where it stands, its problem, and the text."""
-
-    where: str
-    problem: Problem
-    text: str
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -69,9 +52,9 @@ def run(config: Config, file: str) -> None:
     started = time.perf_counter()
     task, protocol = registry.resolve("task", config.task.name), config.evaluation.protocol
     check_protocol(task, protocol)
-    rows = read(file, task, config.task.columns, config.task.limit)
+    rows, problems = rows_of(config, file, task)
     asked, texts = [row.problem for row in rows], [row.text for row in rows]
-    with LazyExecutor(config.sandbox) as executor:
+    with counted(f"eval · {config.task.name}") as watch, LazyExecutor(config.sandbox, watch=watch) as executor:
         given = {name: verdicts(task, asked, texts, name, executor) for name in protocols(task)}
     judged = {name: judged_by(task, rows, those) for name, those in given.items()}
     found = differences(task, rows, given)
@@ -81,6 +64,7 @@ def run(config: Config, file: str) -> None:
         "generations": file,
         "protocol": protocol,
         **tally(judged[protocol]),
+        **(generations_keyed.measured(judged[protocol], problems) if problems else {}),
         "rows": len(rows),
         "without_ground_truth": len(uncounted),
         "protocols": {name: tally(items) for name, items in judged.items()},
@@ -94,68 +78,21 @@ def run(config: Config, file: str) -> None:
     generations_report.show(results, found, uncounted, directory)
 
 
-def read(file: str, task: Task, columns: Mapping[str, str], limit: int | None) -> list[Generation]:
-    """The first `limit` rows of a file.
-
-    Args:
-        columns: names of the layout's columns in the file, where they are others.
-
-    Raises:
-        UserError: the task cannot be judged this way, a column is missing, or a row is no problem of the task.
-    """
-    if not hasattr(task, "restore"):
-        raise UserError(
-            f"the task {task.name} cannot judge text made elsewhere: it lacks the method "
-            "restore(question, ground_truth, key)"
-        )
-    placed = list(islice(read_placed_rows(file), limit))
-    names = _names(file, list(placed[0][1]), columns)
-    return [_row(task, where, row, names, number) for number, (where, row) in enumerate(placed)]
-
-
-def _names(file: str, found: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:
-    """Column of the layout -> column of the file."""
-    for column in columns:
-        if column not in COLUMNS:
-            known = ", ".join(COLUMNS)
-            raise UserError(f"task.columns.{column}: generations have no such column; write one of: {known}")
-    names = {}
-    for column, others in COLUMNS.items():
-        candidates = (columns[column],) if column in columns else (column, *others)
-        name = next((name for name in candidates if name in found), None)
-        if name is None:
-            raise UserError(
-                f"{file} has no column '{candidates[0]}'; it has: {', '.join(found)}\n"
-                f"  name it: --set 'task.columns={{{column}: YOUR COLUMN}}'"
-            )
-        names[column] = name
-    return names
-
-
-def _row(task: Task, where: str, row: Mapping[str, Any], names: Mapping[str, str], number: int) -> Generation:
-    missing = [name for name in names.values() if name not in row]
-    if missing:
-        raise UserError(f"{where}: has no column '{missing[0]}'; it has: {', '.join(row)}")
-    question, text, truth = (row[names[column]] for column in COLUMNS)
-    for column, value in (("question", question), ("generation", text)):
-        if not isinstance(value, str):
-            raise UserError(f"{where}: the column '{names[column]}' is {value!s:.40}, not a text")
-    if truth == "" or (isinstance(truth, float) and not math.isfinite(truth)):  # as CSV and pandas write nothing
-        truth = None
-    key = row.get("id")
-    try:
-        problem = task.restore(question, truth, str(number))
-    except (ValueError, TypeError, UserError) as error:
-        column = names["ground_truth"]
-        raise UserError(f"{where}: the column '{column}' is no ground truth of {task.name}: {error}") from error
-    if isinstance(key, str) and key:
-        problem = Problem(key, problem.messages, problem.columns)
-    return Generation(where, problem, text)
+def rows_of(config: Config, file: str, task: Task) -> tuple[list[Generation], list[Problem]]:
+    """The rows of a file and, where they name their problems by ids, all problems of the split (else none)."""
+    if getattr(task, "key", None):
+        return generations_keyed.read(config, file, task)
+    if config.task.data is not None:
+        raise UserError(f"--data: the rows of {file} say what was asked in {task.name} themselves; leave it out")
+    return read(file, task, config.task.columns, config.task.limit), []
 
 
 def judged_by(task: Task, rows: Sequence[Generation], verdicts: Sequence[Verdict]) -> list[Judged]:
     """The rows with the verdicts on them."""
-    return [record(task, row.problem, row.text, verdict) for row, verdict in zip(rows, verdicts, strict=True)]
+    judged = [record(task, row.problem, row.text, verdict) for row, verdict in zip(rows, verdicts, strict=True)]
+    for item, row in zip(judged, rows, strict=True):
+        item.sample = row.sample
+    return judged
 
 
 def differences(task: Task, rows: Sequence[Generation], verdicts: Verdicts) -> list[Difference]:

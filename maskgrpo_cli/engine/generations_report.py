@@ -28,6 +28,12 @@ def show(results: Mapping, found: Sequence[Difference], uncounted: Sequence[str]
             f"{'; '.join(uncounted[:3])}{more}",
             soft_wrap=True, highlight=False, markup=False,
         )
+    if (seen := results.get("problems")) and seen["attempted"] < seen["count"]:
+        Console(stderr=True).print(
+            f"warning: the file has text for {seen['attempted']} of the {seen['count']} problems; what is measured are "
+            "those alone",
+            soft_wrap=True, highlight=False, markup=False,
+        )
     console = Console()
     for part in _table(results, found) if console.is_terminal else _lines(results, found):
         console.print(part, soft_wrap=isinstance(part, str), highlight=False, markup=False)
@@ -41,6 +47,8 @@ def show(results: Mapping, found: Sequence[Difference], uncounted: Sequence[str]
 def _lines(results: Mapping, found: Sequence[Difference]) -> list[str]:
     name, protocol = results["benchmark"], results["protocol"]
     lines = [f"{name} by {protocol}: accuracy {_accuracy(results)}, 95 % {_interval(results)}"]
+    for k, one in results.get("pass_at", {}).items():
+        lines.append(f"{name} by {protocol}: pass@{k} {one['value']:.2%}, 95 % {_interval(one)}")
     for other, seen in results["protocols"].items():
         if other != protocol:
             lines.append(f"{name} by {other}: accuracy {_accuracy(seen)}, 95 % {_interval(seen)}")
@@ -59,6 +67,8 @@ def _table(results: Mapping, found: Sequence[Difference]) -> list[Table]:
         seen = results["protocols"][name]
         style = "bold" if name == chosen else "dim"
         table.add_row(results["benchmark"], name, Text(_accuracy(seen), style), _interval(seen))
+    for k, one in results.get("pass_at", {}).items():
+        table.add_row("", f"pass@{k}", Text(f"{one['value']:.2%}", "bold"), _interval(one))
     if not found:
         return [table]
     list_of = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))

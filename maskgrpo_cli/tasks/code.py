@@ -39,15 +39,14 @@ def judge_all(completions: Sequence[str], problems: Sequence[Problem], executor:
 def verdict(source: str, results: Sequence[TestResult]) -> Verdict:
     """Right where every test is passed; the score is the share that is. Without tests nothing is counted."""
     if not results:
-        return Verdict(0.0, source, NO_TESTS, Parts(0, 0, "completions"))
+        return Verdict(0.0, source, NO_TESTS, Parts(0, 0, "completions"), "no tests")
     passed = sum(result.status == "passed" for result in results)
     if passed == len(results):
-        return Verdict(1.0, source)
+        return Verdict(1.0, source, status="passed")
     place, first = next((place, result) for place, result in enumerate(results, 1) if result.status != "passed")
     why = f": {_shortened(first.reason)}" if first.reason else ""
-    return Verdict(
-        passed / len(results), source, f"{passed} of {len(results)} tests passed; test {place}: {first.status}{why}"
-    )
+    reason = f"{passed} of {len(results)} tests passed; test {place}: {first.status}{why}"
+    return Verdict(passed / len(results), source, reason, status=first.status)
 
 
 def _shortened(reason: str) -> str:
