@@ -13,6 +13,7 @@ from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.registry import nearest
 
 SUFFIXES = (".yaml", ".yml")
+GENERAL = ("math-", "text-to-image-")  # of several recipes for one model, what stands for all of them
 FAMILIES = {"mmada": "text-to-image"}  # model_type -> the recipe of models that no recipe names
 
 
@@ -77,13 +78,14 @@ def label(recipe: str) -> str:
 def for_model(model: str) -> str | None:
     """The recipe that fits a model, None where nothing is known of it.
 
-    Its run's own (a checkpoint's too), the first bundled that starts from it, or that of its family.
+    Its run's own (a checkpoint's too), a bundled one that starts from it (math before code), or that of its family.
     """
     run = runs.run_of(Path(model))  # of a checkpoint, or itself
     if (run / "config.yaml").is_file():
         return str(run)
-    named = next((summary.name for summary in summaries() if summary.model == model), None)
-    return named or FAMILIES.get(family(model) or "")
+    named = [summary.name for summary in summaries() if summary.model == model]
+    general = [name for name in named if name.startswith(GENERAL)]
+    return next(iter(general + named), None) or FAMILIES.get(family(model) or "")
 
 
 def family(model: str) -> str | None:
