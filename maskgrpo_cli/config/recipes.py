@@ -13,7 +13,7 @@ from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.registry import nearest
 
 SUFFIXES = (".yaml", ".yml")
-GENERAL = ("math-", "text-to-image-")  # of several recipes for one model, what stands for all of them
+GENERAL = ("math", "text-to-image")  # of several recipes for one model, what stands for all of them
 FAMILIES = {"mmada": "text-to-image"}  # model_type -> the recipe of models that no recipe names
 
 
