@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Protocol
 
 from .bundle import BOOT
 from .limits import MIB, Limits
 from .seccomp import filter_program
+from .usage import children
 from .users import INNER_USER, UserNamespace
 
 
@@ -42,6 +44,7 @@ def guest_command(fd: int, settings: dict) -> list[str]:
     return [interpreter(), "-s", "-S", "-B", "-c", BOOT, str(fd), json.dumps(settings)]
 
 
+PATIENCE = 5.0  # seconds for bwrap to end once its child did
 ENVIRONMENT = {
     "HOME": "/tmp",
     "TMPDIR": "/tmp",
@@ -86,8 +89,8 @@ class Bubblewrap:
             filter_fd = self.filter_pipe()
             command += ["--seccomp", str(filter_fd)]
             fds.append(filter_fd)
-        command += ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
-                    "--hostname", "sandbox", "--die-with-parent", "--new-session", "--clearenv"]  # fmt: skip
+        command += ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname",
+                    "sandbox", "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv"]  # fmt: skip
         for name, value in {**ENVIRONMENT, "ALONE": "1"}.items():
             command += ["--setenv", name, value]
         command += self.mounts
@@ -134,6 +137,24 @@ def system_mounts() -> list[str]:
     for name in ("null", "zero", "full", "random", "urandom"):
         options += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
     return options
+
+
+def end(process: subprocess.Popen) -> None:
+    """Kill a guest and all that it started, and wait until nothing of it is left.
+
+    The guest is process 1 of its namespace: the kernel ends all others with it, before bwrap hears of it. Were bwrap
+    killed instead, the guest would be an orphan until somebody reaps it.
+    """
+    until = time.monotonic() + PATIENCE
+    while process.poll() is None:
+        if isinstance(process, LocalProcess) or time.monotonic() > until:
+            process.kill()
+        for pid in [] if isinstance(process, LocalProcess) else children(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.02)
+    process.wait()
 
 
 class UnsafeLocal:

@@ -8,15 +8,16 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from ..errors import RunFailed
 from ..types import Program, TestResult
-from .backends import Backend
+from .backends import Backend, end
 from .bundle import bundle
 from .limits import Limits
 from .pair import Pair
 
+LONGEST = 1 << 20  # characters of a program with its tests
 AT_ONCE = 8  # pairs of one program
 START = 60.0  # seconds within which a tests' process has to stand
 
@@ -34,8 +35,8 @@ class Tester:
             )
         self.control.settimeout(START)
         if self.said() != b"r":
-            self.process.kill()
-            raise RunFailed(f"the sandbox did not start: {self.process.communicate()[1].decode(errors='replace')}")
+            end(self.process)
+            raise RunFailed(f"the sandbox did not start: {self.process.stderr.read().decode(errors='replace')}")
 
     def said(self) -> bytes:
         """The next word, empty at the end."""
@@ -60,9 +61,9 @@ class Tester:
 
     def close(self) -> None:
         """Kill it, and all that it forked."""
+        end(self.process)
         self.control.close()
-        self.process.kill()
-        self.process.communicate()
+        self.process.stderr.close()
 
 
 class Local:
@@ -74,10 +75,15 @@ class Local:
         self.mine = threading.local()
         self.testers: list[Tester] = []
         self.lock = threading.Lock()
+        self.closing = False
+        self.futures: set[Future] = set()
 
     def submit(self, program: Program) -> Future[list[TestResult]]:
         """See `types.Executor`."""
-        return self.pool.submit(self.judge, program)
+        future = self.pool.submit(self.judge, program)
+        self.futures.add(future)
+        future.add_done_callback(self.futures.discard)
+        return future
 
     def run(self, programs: Sequence[Program]) -> list[list[TestResult]]:
         """See `types.Executor`."""
@@ -85,10 +91,15 @@ class Local:
 
     def close(self) -> None:
         """See `types.Executor`."""
-        self.pool.shutdown(cancel_futures=True)
-        for tester in self.testers:
+        self.closing = True
+        running = list(self.futures)
+        for future in running:
+            future.cancel()
+        wait(running)
+        for tester in self.testers:  # before their threads end, for bwrap dies with the thread that started it
             tester.close()
         self.testers.clear()
+        self.pool.shutdown()
         self.backend.close()
 
     def __enter__(self) -> Local:
@@ -103,6 +114,8 @@ class Local:
         """The results of one program."""
         if not program.tests:
             return []
+        if sum(map(len, (program.source, program.setup, *program.tests))) > LONGEST:
+            return [TestResult("error", f"program and tests are longer than {LONGEST} characters")] * len(program.tests)
         run = Run(self, program)
         try:
             results = run.results()
@@ -114,6 +127,9 @@ class Local:
 
     def tester(self) -> Tester:
         """This thread's tests' process."""
+        tester = getattr(self.mine, "tester", None)
+        if tester is not None and tester.process.poll() is not None:
+            self.drop_tester()
         if getattr(self.mine, "tester", None) is None:
             self.mine.tester = Tester(self.backend, self.limits)
             with self.lock:
@@ -142,6 +158,8 @@ class Run:
     def results(self) -> dict[int, TestResult]:
         """Run until every test has its verdict."""
         while self.queue or self.pairs:
+            if self.executor.closing:
+                raise RunFailed("the sandbox was closed while it ran a program")
             while self.queue and len(self.pairs) < AT_ONCE:
                 self.start(self.queue.pop(0))
             until = min(pair.deadline() for pair in self.pairs)

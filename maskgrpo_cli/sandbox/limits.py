@@ -17,6 +17,7 @@ class Limits:
     disk: int = 16  # MiB of files, in total
     output: int = 1  # MiB written to stdout and stderr during one test
     files: int = 64  # open files of one process
+    entries: int = 4096  # files and folders, in total
 
     def guest(self, seconds: float) -> dict:
         """What the process itself asks the system to keep; `seconds` bounds its CPU time."""
@@ -28,4 +29,6 @@ class Limits:
             "RLIMIT_NOFILE": self.files,
             "RLIMIT_CORE": 0,
             "RLIMIT_MEMLOCK": 0,
+            "RLIMIT_MSGQUEUE": 0,
+            "RLIMIT_SIGPENDING": 64,
         }

@@ -14,12 +14,12 @@ import subprocess
 import time
 
 from ..types import Program, TestResult
-from .backends import Backend
+from .backends import Backend, end
 from .bundle import bundle
 from .guest import wire
 from .limits import MIB, Limits
 from .streams import Tail
-from .usage import resident
+from .usage import files_below, resident, tree
 
 SLOW = 0.5  # seconds after which the tests behind a slow one get pairs of their own
 GRACE = 2.0  # seconds a tests' process may take to notice that its program is gone
@@ -31,7 +31,7 @@ class Pair:
     """A run of some tests of one program; `results` fills up until `over`."""
 
     def __init__(self, backend: Backend, tester, program: Program, indices: list[int], limits: Limits):
-        self.program, self.limits = program, limits
+        self.backend, self.program, self.limits = backend, program, limits
         self.timeout = limits.timeout if program.timeout is None else program.timeout
         self.waiting = list(indices)  # tests without a verdict, in order
         self.results: dict[int, TestResult] = {}
@@ -43,9 +43,9 @@ class Pair:
         self.killed = ""
         self.buffer = b""
         self.watched = 0.0
-        self.open(backend, tester, indices)
+        self.open(tester, indices)
 
-    def open(self, backend: Backend, tester, indices: list[int]) -> None:
+    def open(self, tester, indices: list[int]) -> None:
         """Start the program's process and hand its line to the tests' one."""
         ours, program_end = socket.socketpair()
         self.verdicts, theirs = socket.socketpair()
@@ -53,20 +53,20 @@ class Pair:
         seconds = self.timeout * len(indices) + GRACE
         try:
             ours.sendall(bundle("candidate"))
-            self.process = backend.start(
+            self.process = self.backend.start(
                 program_end.fileno(), self.limits, seconds, stdout=out[1], stderr=err[1]
             )
             tester.hand_over(ours, theirs)
         finally:
-            for end in (program_end, ours, theirs):
-                end.close()
+            for one in (program_end, ours, theirs):
+                one.close()
             os.close(out[1])
             os.close(err[1])
         self.streams = Tail(out[0]), Tail(err[0])
         tests = [[index, self.program.tests[index]] for index in indices]
         job = {"source": self.program.source, "module": self.program.module, "setup": self.program.setup}
         self.verdicts.settimeout(self.timeout + GRACE)
-        wire.send(self.verdicts.fileno(), {**job, "tests": tests})
+        self.verdicts.sendall(wire.frame({**job, "tests": tests}))
         self.verdicts.setblocking(False)
         self.started = time.monotonic()
         self.current = indices[0]
@@ -113,7 +113,10 @@ class Pair:
             if len(self.buffer) < wire.HEADER + size:
                 return
             frame, self.buffer = self.buffer[wire.HEADER : wire.HEADER + size], self.buffer[wire.HEADER + size :]
-            self.hear(*wire.loads(frame.decode("ascii")))
+            try:
+                self.hear(*wire.loads(frame.decode("ascii")))
+            except (ValueError, TypeError, IndexError):
+                self.stop("error", "the tests' own process sent nonsense")
 
     def hear(self, word: str, *body) -> None:
         """One message."""
@@ -165,8 +168,15 @@ class Pair:
             self.stop("timeout", f"no end after {self.timeout:g} s")
         elif now >= max(self.watched, self.started) + WATCH:
             self.watched = now
-            if resident(self.process.pid) > self.limits.memory * MIB:
-                self.stop("limit", f"more than {self.limits.memory} MiB of memory")
+            self.look_inside()
+
+    def look_inside(self) -> None:
+        """Keep the limits that no call of the system keeps: those on all processes and all files together."""
+        members = tree(self.process.pid)
+        if resident(members) > self.limits.memory * MIB:
+            self.stop("limit", f"more than {self.limits.memory} MiB of memory")
+        elif self.backend.isolates and files_below(members[-1], "/tmp") > self.limits.entries:
+            self.stop("limit", f"more than {self.limits.entries} files")
 
     def stop(self, status: str, reason: str, natural: bool = False) -> None:
         """End the program in the middle of a test, and say why."""
@@ -192,9 +202,7 @@ class Pair:
 
     def kill(self) -> None:
         """Kill the program's process, and with it all that it started."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        end(self.process)
 
     def close(self, selector: selectors.BaseSelector) -> None:
         """Leave nothing behind."""

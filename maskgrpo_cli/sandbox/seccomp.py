@@ -8,7 +8,7 @@ import struct
 LOAD, JUMP_EQUAL, JUMP_AT_LEAST, JUMP_ANY, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 EPERM, ENOSYS, EACCES = 1, 38, 13
-NUMBER, ARCH, ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
+NUMBER, ARCH, ARGUMENT, SECOND = 0, 4, 16, 24  # offsets in struct seccomp_data
 NEW_NAMESPACES = 0x7E020080  # CLONE_NEW*: ns, cgroup, uts, ipc, user, pid, net, and time's 0x80
 
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -34,7 +34,8 @@ REFUSED = {
     "set_mempolicy": (238, 237), "migrate_pages": (256, 238), "move_pages": (279, 239),
 }  # fmt: skip
 ONLY_X86 = {"mknod": 133, "iopl": 172, "ioperm": 173, "modify_ldt": 154, "uselib": 134, "ustat": 136, "_sysctl": 156}
-CLONE, CLONE3, SOCKETPAIR = (56, 220), (435, 435), (53, 199)
+CLONE, CLONE3, PRCTL = (56, 220), (435, 435), (157, 167)
+SET_DEATH_SIGNAL, SIGKILL = 1, 9
 
 
 def filter_program(machine: str | None = None) -> bytes:
@@ -57,9 +58,16 @@ def filter_program(machine: str | None = None) -> bytes:
     for number in numbers:
         code += [op(JUMP_EQUAL, number, 0, 1), op(RETURN, ERRNO | EACCES)]
     code += [
-        op(JUMP_EQUAL, CLONE[column], 0, 3),
+        op(JUMP_EQUAL, CLONE[column], 0, 4),
         op(LOAD, ARGUMENT),
         op(JUMP_ANY, NEW_NAMESPACES, 0, 1),
+        op(RETURN, ERRNO | EPERM),
+        op(RETURN, ALLOW),
+        op(JUMP_EQUAL, PRCTL[column], 0, 5),  # a guest ends with its bwrap, and cannot have it otherwise
+        op(LOAD, ARGUMENT),
+        op(JUMP_EQUAL, SET_DEATH_SIGNAL, 0, 3),
+        op(LOAD, SECOND),
+        op(JUMP_EQUAL, SIGKILL, 1, 0),
         op(RETURN, ERRNO | EPERM),
         op(RETURN, ALLOW),
     ]

@@ -29,7 +29,11 @@ class Candidate:
             message = wire.receive(self.fd)
             if until and message[0] == "reply":
                 return message[1:]
-            wire.send(self.fd, self.done(message[0], message[1:]))
+            answer = self.done(message[0], message[1:])
+            try:
+                wire.send(self.fd, answer)
+            except wire.NotPlain as error:
+                wire.send(self.fd, ["raise", *self.raised(error)])
 
     def done(self, operation, body):
         """The answer to one request."""
@@ -44,10 +48,6 @@ class Candidate:
                 stream.flush()
             except BaseException:  # a program may put anything in place of them
                 continue
-        try:
-            wire.dumps(answer)
-        except (TypeError, ValueError, RecursionError) as error:
-            answer = ["raise", *self.raised(wire.NotPlain(str(error)))]
         return answer
 
     # --- what can be asked ------------------------------------------------------------------------
@@ -116,6 +116,8 @@ class Candidate:
         if isinstance(value, Theirs):
             return {"own": value._number}
         if isinstance(value, Module):
+            if value.__name__ not in sys.stdlib_module_names:
+                raise wire.NotPlain("a module")
             return {"module": value.__name__}
         home = getattr(value, "__module__", None)
         own_name = getattr(value, "__name__", None)

@@ -17,6 +17,7 @@ def confine(limits, keep):
     if user is not None and posix.getuid() == 0:
         posix.setgid(user)
         posix.setuid(user)
+        end_with_parent()
     for name, value in limits.items():
         number = getattr(resource, name, None)
         if number is not None:
@@ -24,6 +25,15 @@ def confine(limits, keep):
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
             resource.setrlimit(number, (value, value))
     sys.path[:] = [folder for folder in sys.path if folder]
+
+
+def end_with_parent():
+    """Ask again to be killed when the parent dies: a change of user takes that back."""
+    try:
+        import _ctypes
+    except ImportError:
+        return
+    _ctypes.call_function(_ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl"), (1, 9, 0, 0, 0))
 
 
 def close(fd):

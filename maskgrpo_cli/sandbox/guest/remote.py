@@ -21,6 +21,16 @@ EXCEPTIONS = {
 ITERATORS = tuple(map(type, (iter([]), iter(()), iter({}), iter(set()), iter(range(0)), (_ for _ in ()), zip(),
                              map(str, ()), filter(None, ()), reversed([]), enumerate(()), iter(""))))  # fmt: skip
 
+TYPES = {
+    "builtins": ("int", "float", "bool", "str", "bytes", "bytearray", "complex", "list", "tuple", "dict", "set",
+                 "frozenset", "range", "object"),
+    "collections": ("Counter", "OrderedDict", "defaultdict", "deque"),
+    "decimal": ("Decimal",),
+    "fractions": ("Fraction",),
+}  # fmt: skip
+PURE = {"bisect", "cmath", "collections", "copy", "datetime", "decimal", "fractions", "functools", "heapq", "itertools",
+        "json", "math", "operator", "random", "re", "statistics", "string", "time", "typing"}  # fmt: skip
+
 
 class Gone(BaseException):
     """The program's process ended or spoke nonsense; no test can go on."""
@@ -72,16 +82,14 @@ class Remote:
 
     def exception(self, name="Exception", own=None, arguments=None, text="", number=None, *_):
         """The exception that the program raised: a builtin one, or a class made here that extends one."""
-        kind = self.read(own) if own is not None else EXCEPTIONS.get(name if type(name) is str else "", Exception)
+        kind = self.read(own) if own is not None else EXCEPTIONS.get(str(name), Exception)
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
             kind = Exception
         try:
             values = [wire.decode(item) for item in arguments] if type(arguments) is list else [str(text)]
-            error = BaseException.__new__(kind) if own is not None else kind(*values)
-            error.args = tuple(values)
+            return kind(*values)
         except (wire.Malformed, TypeError, ValueError):
-            error = Exception(str(text))
-        return error
+            return Exception(str(text))
 
     def load(self, source, module):
         """Have the program run; its names, still in wire form."""
@@ -95,8 +103,13 @@ class Remote:
         self.capital = {number for number, all_names in known.items() if all(item[0].isupper() for item in all_names)}
         return names
 
-    def fresh(self, form):
-        """The value of a name; a new copy each time where it is plain data."""
+    def named(self, name, form):
+        """What a name of the program means in a test; a new copy each time where it is plain data.
+
+        What the program says it imported is imported here, for a test may rely on it, and taken from nobody else.
+        """
+        if type(form) is dict and form.keys() & {"module", "library"}:
+            return library(name, form)
         return self.read(form)
 
     # --- values -----------------------------------------------------------------------------------
@@ -117,8 +130,10 @@ class Remote:
             if number not in self.stand_ins:
                 self.stand_ins[int(number)] = self.stand_in(int(number), kind, more)
             return self.stand_ins[number]
-        if tag in ("library", "module"):
-            return library(body)
+        if tag == "library":
+            return library_type(*body)
+        if tag == "module":
+            raise wire.Malformed("a module for a value")
         if tag == "own":
             return self.mine[body]
         raise wire.Malformed(f"the unknown tag {tag!r}")
@@ -249,18 +264,23 @@ def known(value):
     return getattr(sys.modules.get(value.__module__), value.__name__, None) is value
 
 
-def library(body):
-    """The standard library's own module, function or class."""
-    home, name = body if type(body) is list else (body, None)
-    if str(home).split(".")[0] not in sys.stdlib_module_names:
-        raise wire.Malformed("a library that is none")
-    module = __import__(home, fromlist=["_"])
-    if name is None:
-        return module
-    found = getattr(module, name)
-    if not callable(found):
-        raise wire.Malformed("a library function that is none")
-    return found
+def library_type(home, name):
+    """The builtin or standard class of that name, where calling it with whatever a program hands over does no harm."""
+    if home == "builtins" and name in EXCEPTIONS:
+        return EXCEPTIONS[name]
+    if name not in TYPES.get(home, ()):
+        raise wire.Malformed("a library class that does not cross")
+    return getattr(__import__(home), name)
+
+
+def library(name, form):
+    """What the program imported under its own name from a pure module, taken from here; None for all else."""
+    [(tag, body)] = form.items()
+    if tag == "module" and body == name and name in PURE:
+        return __import__(name)
+    if tag == "library" and body[1] == name and body[0] in PURE and not name.startswith("_"):
+        return getattr(__import__(body[0]), name, None)
+    return None
 
 
 class RemoteModule(types.ModuleType):

@@ -19,6 +19,7 @@ class Suite:
     def __init__(self, remote, job):
         self.remote = remote
         self.broken = None
+        self.text = ""
         self.names = {}
         self.module = job["module"]
         self.setup = {"__name__": "tests", "__builtins__": builtins}
@@ -41,13 +42,17 @@ class Suite:
         used = names_in(compile(source, "test.py", "exec"))
         offered = {name for name in self.names if name in used and name not in namespace}
         plain = offered - RESERVED
-        for name in plain if plain or setup or self.module in used else offered:
-            namespace[name] = self.remote.fresh(self.names[name])
+        modules = {name for name in offered & RESERVED if self.names[name] == {"module": name}}
+        for name in plain | modules if plain or setup or self.module in used else offered:
+            value = self.remote.named(name, self.names[name])
+            if value is not None or self.names[name] is None:
+                namespace[name] = value
         return namespace
 
     def judge(self, test):
         """(status, reason) of one test."""
         self.remote.answered_for_itself = False
+        self.text = test
         try:
             namespace = self.with_names(test, dict(self.setup))
             exec(compile(test, "test.py", "exec"), namespace)
@@ -59,15 +64,26 @@ class Suite:
         """(status, reason) of what a test raised."""
         if isinstance(error, Gone):
             return "error", str(error)
-        reason = f"{type(error).__name__}: {error}".strip(": \n")[:500] or type(error).__name__
+        reason = f"{type(error).__name__}: {error}".strip(": \n")[:500]
         if isinstance(error, stand_in.Skipped):
             return "error", f"the test skipped itself: {reason}"
         if isinstance(error, AssertionError):
-            return "failed", reason
+            line = "" if str(error) else self.line(error)
+            return "failed", f"{reason}: {line}" if line else reason
         full = isinstance(error, OSError) and error.errno in FULL
         if isinstance(error, MemoryError) or full or "can't start new thread" in reason:
             return "limit", reason
         return "error", reason
+
+    def line(self, error):
+        """The line of the test in which it was raised."""
+        number, trace = 0, error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == "test.py":
+                number = trace.tb_lineno
+            trace = trace.tb_next
+        lines = self.text.splitlines()
+        return lines[number - 1].strip()[:300] if 0 < number <= len(lines) else ""
 
 
 def names_in(code):

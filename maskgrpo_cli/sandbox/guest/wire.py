@@ -32,12 +32,20 @@ class NotPlain(TypeError):
 # --- frames ---------------------------------------------------------------------------------------
 
 
-def send(fd, message):
-    """Write one JSON-able message."""
-    data = dumps(message).encode("ascii")
+def frame(message):
+    """The bytes of one JSON-able message; raises NotPlain for what is too long or too deep."""
+    try:
+        data = dumps(message).encode("ascii")
+    except (TypeError, RecursionError) as error:
+        raise NotPlain(str(error)) from error
     if len(data) > MAX_FRAME:
         raise NotPlain(f"more than {MAX_FRAME >> 20} MiB of plain data")
-    view = memoryview(len(data).to_bytes(HEADER, "big") + data)
+    return len(data).to_bytes(HEADER, "big") + data
+
+
+def send(fd, message):
+    """Write one message."""
+    view = memoryview(frame(message))
     try:
         while view:
             view = view[posix.write(fd, view) :]
@@ -100,7 +108,7 @@ def encode(value, hook=None, depth=0):
     if known:
         return {known: [encode(item, hook, deeper) for item in TAKEN_APART[known](value)]}
     for base in PLAIN_BASES:
-        if isinstance(value, base):
+        if base in kind.__mro__:  # not isinstance, which asks the value
             return encode(as_base(value, base), hook, deeper)
     if hook is None:
         raise NotPlain(f"{kind.__name__} is no plain data")
@@ -137,7 +145,7 @@ def as_base(value, base):
     if base in (int, float, complex):
         return base.__add__(value, base(0)) if base is not complex else complex.__add__(value, 0j)
     if base is str:
-        return str.__getitem__(value, slice(None)) if type(value) is not str else value
+        return str.__str__(value)
     if base is dict:
         return dict(dict.items(value))
     if base in (bytes, bytearray):
