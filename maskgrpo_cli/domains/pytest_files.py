@@ -14,18 +14,18 @@ Function = ast.FunctionDef
 
 
 def cases(source: str) -> tuple[str, tuple[str, ...]]:
-    """Set-up and tests of a pytest file; raises ValueError where it is no Python."""
+    """Set-up and tests of a pytest file; one that is no Python is a test that nothing passes."""
     tree = tree_of(source)
     if tree is None:
-        raise ValueError("the test file is no Python that parses")
+        return "", (source,)
     fixtures = {node.name: node for node in tree.body if isinstance(node, Function) and _is_fixture(node)}
     setup, tests = [], []
     for node in tree.body:
         if isinstance(node, Function) and node.name.startswith("test"):
             tests.append("\n".join([_bare(node), *_calls(node, node.name, _given(node, fixtures))]))
         elif isinstance(node, ast.ClassDef) and _holds_tests(node):
-            setup.append(ast.unparse(node))
             tests += _methods(node, fixtures)
+            setup.append(_bare(node))
         elif not _is_main(node):
             setup.append(_bare(node) if node in fixtures.values() else ast.unparse(node))
     return "\n\n".join(setup), tuple(tests)
@@ -61,13 +61,15 @@ def _calls(node: Function, name: str, given: dict[str, str]) -> list[str]:
     for depth, (names, values) in enumerate(_parameters(node)):
         lines.append(f"{indent}for _case{depth} in {values}:")
         indent += "    "
-        given = given | {one: f"_case{depth}[{place}]" if len(names) > 1 else f"_case{depth}"
-                         for place, one in enumerate(names)}  # fmt: skip
+        if isinstance(names, str):
+            given = given | {names: f"_case{depth}"}
+        else:
+            given = given | {one: f"_case{depth}[{place}]" for place, one in enumerate(names)}
     return [*lines, f"{indent}{name}({', '.join(f'{key}={value}' for key, value in given.items())})"]
 
 
-def _parameters(node: Function) -> list[tuple[list[str], str]]:
-    """(names, source of the list of their values) of each `parametrize` above a test."""
+def _parameters(node: Function) -> list[tuple[str | list[str], str]]:
+    """(names, source of the list of their values) of each `parametrize` above a test; a lone name is no list."""
     found = []
     for decorator in node.decorator_list:
         if isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith("parametrize"):
@@ -78,11 +80,13 @@ def _parameters(node: Function) -> list[tuple[list[str], str]]:
     return found
 
 
-def _names(node: ast.expr) -> list[str]:
-    """`"a, b"`, `["a", "b"]` or `("a", "b")` as names."""
-    parts = node.elts if isinstance(node, (ast.List, ast.Tuple)) else [node]
+def _names(node: ast.expr) -> str | list[str]:
+    """`"a, b"`, `["a", "b"]` or `("a", "b")` as names; `"a"`, whose values are no tuples, as the name itself."""
+    several = isinstance(node, (ast.List, ast.Tuple))
+    parts = node.elts if several else [node]
     words = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
-    return [name.strip() for word in words for name in word.split(",") if name.strip()]
+    names = [name.strip() for word in words for name in word.split(",") if name.strip()]
+    return names[0] if len(names) == 1 and not several else names
 
 
 def _given(node: Function, fixtures: dict[str, Function], above: tuple[str, ...] = ()) -> dict[str, str]:
@@ -99,13 +103,17 @@ def _given(node: Function, fixtures: dict[str, Function], above: tuple[str, ...]
     return given
 
 
-def _bare(node: ast.stmt) -> str:
-    """A definition without what decorates it."""
-    decorators, node.decorator_list = node.decorator_list, []
-    try:
-        return ast.unparse(node)
-    finally:
-        node.decorator_list = decorators
+def _bare(node: Function | ast.ClassDef) -> str:
+    """A definition without what decorates it, or the tests in it."""
+    tests = [inner for inner in node.body if isinstance(inner, Function) and inner.name.startswith("test")]
+    bare = [node] if isinstance(node, Function) else tests
+    kept = [one.decorator_list for one in bare]
+    for one in bare:
+        one.decorator_list = []
+    text = ast.unparse(node)
+    for one, decorators in zip(bare, kept, strict=True):
+        one.decorator_list = decorators
+    return text
 
 
 def _is_fixture(node: Function) -> bool:
