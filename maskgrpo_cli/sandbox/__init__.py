@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 from ..errors import UserError
 from .limits import Limits
 
 BACKENDS = ("auto", "bubblewrap")
+USER_NAMESPACES = ", with user namespaces allowed (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu an AppArmor profile)"
 INSTALL = "install bubblewrap (apt install bubblewrap, dnf install bubblewrap, pacman -S bubblewrap)"
 
 
@@ -36,7 +38,8 @@ def make(
 
 def chosen(backend: str, unsafe_local: bool):
     """The backend to run on."""
-    from .backends import Bubblewrap, UnsafeLocal
+    from .bubblewrap import Bubblewrap
+    from .unsafe_local import UnsafeLocal
 
     if unsafe_local:
         return UnsafeLocal()
@@ -46,6 +49,6 @@ def chosen(backend: str, unsafe_local: bool):
         return Bubblewrap()
     except OSError as error:
         raise UserError(
-            f"no sandbox to run programs in: {error}; {INSTALL}, "
+            f"no sandbox to run programs in: {error}; {INSTALL}{USER_NAMESPACES if shutil.which('bwrap') else ''}, "
             "or pass --unsafe-local to run the model's programs with your own rights"
         ) from error

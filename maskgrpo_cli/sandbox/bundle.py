@@ -34,10 +34,10 @@ main()
 
 
 @functools.cache
-def bundle(role: str) -> bytes:
+def bundle(role: str, extra: tuple[str, ...] = ()) -> bytes:
     """The code of a guest, four bytes of length first, as BOOT reads it from its descriptor."""
     codes = []
-    for name in MODULES[role]:
+    for name in (*extra, *MODULES[role]):
         path = GUEST / f"{name}.py"
         codes.append((name, compile(path.read_text(), f"guest/{name}.py", "exec", dont_inherit=True, optimize=2)))
     data = marshal.dumps(codes)

@@ -12,30 +12,30 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from ..errors import RunFailed
 from ..types import Program, TestResult
-from .backends import Backend, end
+from .backends import START, Backend, end
 from .bundle import bundle
 from .limits import Limits
 from .pair import Pair
 
 LONGEST = 1 << 20  # characters of a program with its tests
 AT_ONCE = 8  # pairs of one program
-START = 60.0  # seconds within which a tests' process has to stand
 
 
 class Tester:
     """The process in which tests run, in a sandbox of its own; it forks for every program."""
 
     def __init__(self, backend: Backend, limits: Limits):
+        self.isolated = backend.isolates
         self.control, theirs = socket.socketpair()
         roomy = Limits(memory=4 * limits.memory, processes=4 * limits.processes, disk=limits.disk, files=256)
-        self.control.sendall(bundle("tester"))
+        self.control.sendall(bundle("tester", backend.extra))
         with theirs:
             self.process = backend.start(
                 theirs.fileno(), roomy, 10**6, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )
         self.control.settimeout(START)
         if self.said() != b"r":
-            end(self.process)
+            end(self.process, self.isolated)
             raise RunFailed(f"the sandbox did not start: {self.process.stderr.read().decode(errors='replace')}")
 
     def said(self) -> bytes:
@@ -61,7 +61,7 @@ class Tester:
 
     def close(self) -> None:
         """Kill it, and all that it forked."""
-        end(self.process)
+        end(self.process, self.isolated)
         self.control.close()
         self.process.stderr.close()
 

@@ -52,7 +52,7 @@ class Pair:
         out, err = os.pipe(), os.pipe()
         seconds = self.timeout * len(indices) + GRACE
         try:
-            ours.sendall(bundle("candidate"))
+            ours.sendall(bundle("candidate", self.backend.extra))
             self.process = self.backend.start(
                 program_end.fileno(), self.limits, seconds, stdout=out[1], stderr=err[1]
             )
@@ -202,7 +202,7 @@ class Pair:
 
     def kill(self) -> None:
         """Kill the program's process, and with it all that it started."""
-        end(self.process)
+        end(self.process, self.backend.isolates)
 
     def close(self, selector: selectors.BaseSelector) -> None:
         """Leave nothing behind."""
