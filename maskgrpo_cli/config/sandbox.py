@@ -16,7 +16,7 @@ class SandboxConfig(Section):
         "auto", description="What isolates programs; auto: bubblewrap, then landlock, whichever works here."
     )
     workers: Natural = Field(0, description="Programs at once in a process; 0: its share of the processors.")
-    timeout: Positive = Field(5.0, description="Wall-clock seconds for each test.")
+    timeout: Positive = Field(10.0, description="Wall-clock seconds for each test.")
     memory: Count = Field(512, description="MiB that a program may take.")
     unsafe_local: bool = Field(
         False, description="Run programs with your own rights, isolated from nothing. Only the option --unsafe-local "
