@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from maskgrpo_cli import __version__
-from maskgrpo_cli.config import checks, describe, overrides, recipes, yaml_file
+from maskgrpo_cli.config import checks, describe, overrides, recipes, sampling, yaml_file
 from maskgrpo_cli.config.mistakes import MISSING, Mistake, show, tell
 from maskgrpo_cli.config.overrides import Override
 from maskgrpo_cli.config.schema import Config
@@ -54,12 +54,15 @@ def check(
     mistakes = list(document.mistakes)
     tree = copy.deepcopy(document.tree)
     origins = {path: f"line {line}" for path, line in document.lines.items()}
-    for override in overrides.gather(given, mistakes):
+    said = overrides.gather(given, mistakes)
+    for override in said:
         overrides.apply(tree, override, origins)
     odd = _take_out_odd_keys(tree, (), origins, set())
     mistakes += [mistake for _, mistake in odd]
     config, wrong = _validate(tree, origins, mistakes)
     wrong += [path for path, _ in odd]
+    if command == "sample":
+        config = sampling.for_sample(config, [override.path for override in said])
     mistakes += checks.run(config, command, wrong, origins)
     return config, [mistake for i, mistake in enumerate(mistakes) if mistake not in mistakes[:i]]
 

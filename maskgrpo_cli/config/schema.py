@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from maskgrpo_cli.config.sampling import SamplingConfig
 from maskgrpo_cli.config.sandbox import SandboxConfig
 from maskgrpo_cli.config.section import (
     Beta,
@@ -365,6 +366,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
     sampler: SamplerConfig = SamplerConfig()
+    sampling: SamplingConfig = SamplingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     sft: SftConfig = SftConfig()
     grpo: GrpoConfig = GrpoConfig()
