@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -118,6 +119,10 @@ def reward_server(
         raise UserError("name the rewards to serve, such as: maskgrpo reward-server --reward shapes")
     if twice := [name for name in reward if reward.count(name) > 1]:
         raise UserError(f"--reward {twice[0]} is given twice")
+    for name, number in {"timeout": timeout, "batch-timeout": batch_timeout, "max-wait-ms": max_wait_ms,
+                         "max-body": max_body, "max-memory": max_memory}.items():  # fmt: skip
+        if not math.isfinite(number):
+            raise UserError(f"--{name} {number}: write a number that is finite")
     settings, devices, token = reward_settings(set_ or [], reward), _devices(device), _token(token_file)
     from maskgrpo_cli.engine.reward_server import Limits, Options, run
 

@@ -14,6 +14,7 @@ SCANS = 64
 """Passes over a progressive JPEG; encoders make about ten, and every further one costs as much as a whole picture."""
 TEXT = 4 * 2**20
 """Bytes of compressed text within a PNG that are unpacked at most."""
+CUT = "it is cut off"
 KINDS = "a PNG, JPEG or WebP file"
 
 
@@ -25,7 +26,7 @@ def size_of(raw: bytes) -> tuple[int, int]:
     """Width and height as the header of a file says, nothing decoded.
 
     Raises:
-        NotAPicture: it is none of PNG, JPEG and WebP, or its header is cut off.
+        NotAPicture: it is none of PNG, JPEG and WebP, or its header or its end is cut off.
     """
     try:
         if raw.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -42,11 +43,15 @@ def size_of(raw: bytes) -> tuple[int, int]:
 def _size_of_png(raw: bytes) -> tuple[int, int]:
     if raw[12:16] != b"IHDR":
         raise NotAPicture("it is a PNG without a header")
+    if b"IEND\xaeB`\x82" not in raw:
+        raise NotAPicture(CUT)
     return struct.unpack_from(">II", raw, 16)
 
 
 def _size_of_webp(raw: bytes) -> tuple[int, int]:
     kind = raw[12:16]
+    if struct.unpack_from("<I", raw, 4)[0] + 8 > len(raw):
+        raise NotAPicture(CUT)
     if kind == b"VP8X":
         width, height = (int.from_bytes(raw[at : at + 3].ljust(3, b"\0"), "little") for at in (24, 27))
         return width + 1, height + 1
@@ -62,6 +67,8 @@ def _size_of_webp(raw: bytes) -> tuple[int, int]:
 def _size_of_jpeg(raw: bytes) -> tuple[int, int]:
     if raw.count(b"\xff\xda") > SCANS:
         raise NotAPicture(f"it is a JPEG of more than {SCANS} scans")
+    if b"\xff\xd9" not in raw:
+        raise NotAPicture(CUT)
     at = 2
     while True:
         while raw[at] == 0xFF:  # markers begin with any number of these

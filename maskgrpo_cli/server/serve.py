@@ -139,6 +139,8 @@ async def _serve(loads: Sequence[Load], options: Options, listening: socket.sock
     told = _hear_signals()
     service.start()
     serving = asyncio.create_task(server.serve(sockets=[listening]))
+    while not (server.started or serving.done()):
+        await asyncio.sleep(0.005)
     log("listening", url=_url(options, listening), token=options.token is not None, tls=options.tls_cert is not None)
     if not is_loopback(options.host) and options.tls_cert is None:
         log("without TLS the token can be overheard: --tls-cert, or a proxy that speaks TLS", 30)
@@ -148,9 +150,11 @@ async def _serve(loads: Sequence[Load], options: Options, listening: socket.sock
         if service.failed.done():
             service.failed.result()
         await _drain(service, told)
+    except BaseException:  # nobody is waited for any more
+        server.force_exit, server.config.timeout_graceful_shutdown = True, 0
+        raise
     finally:
         server.should_exit = True
-        server.force_exit = not service.draining
         await serving
         await service.close()
     log("ended")
