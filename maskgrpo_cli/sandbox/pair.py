@@ -128,11 +128,8 @@ class Pair:
             self.loaded = time.monotonic()
         elif word == "verdict":
             self.settle(*body)
-        elif word == "broken":  # the program or the set-up fell at the start: no test can run
-            first = True
-            for index in list(self.waiting):
-                self.settle(index, body[0], body[1], fresh=first)
-                first = False
+        elif word == "broken":
+            self.settle_all(*body)
             self.over = True
         elif word == "lost":
             self.stop("error", body[1], natural=True)
@@ -147,6 +144,11 @@ class Pair:
         out, err = (stream.take() for stream in self.streams) if fresh else ("", "")
         self.results[index] = TestResult(status, reason, out, err, seconds if fresh else 0.0)
         self.waiting.remove(index)
+
+    def settle_all(self, status: str, reason: str) -> None:
+        """The program or the set-up fell at the start: no test can run, and none would in a pair of its own."""
+        for index in list(self.waiting):
+            self.settle(index, status, reason, fresh=index == self.current)
 
     def hang_up(self) -> None:
         """The tests' process ended."""
@@ -184,7 +186,9 @@ class Pair:
             status, reason = self.autopsy(status, reason)
         self.killed, self.ended = status, time.monotonic()
         self.kill()
-        if self.current in self.waiting:
+        if self.loaded is None:
+            self.settle_all(status, reason)
+        else:
             self.settle(self.current, status, reason)
 
     def autopsy(self, status: str, reason: str) -> tuple[str, str]:

@@ -8,11 +8,14 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process started."""
+    """The processes that the threads of a process started."""
     try:
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            return [int(child) for child in file.read().split()]
-    except FileNotFoundError:
+        found = []
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children") as file:
+                found += [int(child) for child in file.read().split()]
+        return found
+    except FileNotFoundError:  # gone meanwhile, or a kernel without these files
         return [child for child in processes() if parent(child) == pid] if os.path.exists(f"/proc/{pid}") else []
     except OSError:
         return []

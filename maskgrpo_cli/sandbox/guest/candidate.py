@@ -124,6 +124,8 @@ class Candidate:
         named = type(own_name) is str and type(home) is str and home.split(".")[0] in sys.stdlib_module_names
         if named and getattr(sys.modules.get(home), own_name, None) is value:
             return {"library": [home, own_name]}
+        if type(value).__module__ == "builtins" and BaseException in type(value).__mro__:
+            return {"error": [type(value).__name__, [self.write(item) for item in value.args]]}
         if isinstance(value, type):
             return {"ref": [self.number(value), "class", self.class_form(value)]}
         if isinstance(value, CALLABLE):
@@ -157,6 +159,8 @@ class Candidate:
             return self.objects[body]
         if tag == "library":
             return getattr(__import__(body[0], fromlist=["_"]), body[1])
+        if tag == "error":
+            return getattr(builtins, body[0])(*map(self.read, body[1]))
         return (TheirIterator if body[1] == "iterator" else Theirs)(self, body[0])
 
     def raised(self, error):

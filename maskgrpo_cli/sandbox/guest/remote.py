@@ -132,8 +132,8 @@ class Remote:
             return self.stand_ins[number]
         if tag == "library":
             return library_type(*body)
-        if tag == "module":
-            raise wire.Malformed("a module for a value")
+        if tag == "error":
+            return EXCEPTIONS[body[0]](*[wire.decode(item, self.hook) for item in body[1]])
         if tag == "own":
             return self.mine[body]
         raise wire.Malformed(f"the unknown tag {tag!r}")
@@ -155,8 +155,9 @@ class Remote:
         name, raised, bases = more
         own = [base for base in (wire.decode(item, self.hook) for item in bases) if isinstance(base, type)]
         if raised is not None:
-            bases = tuple(base for base in own if issubclass(base, BaseException)) or (EXCEPTIONS[raised],)
-            made = type(str(name), bases, {})
+            bases = tuple(base for base in own if issubclass(base, BaseException))
+            builtin = () if any(issubclass(base, EXCEPTIONS[raised]) for base in bases) else (EXCEPTIONS[raised],)
+            made = type(str(name), bases + builtin, {})
         else:
             own = [base for base in own if isinstance(base, RemoteClass)]
             made = RemoteClass(str(name), tuple(own) or (RemoteObject,), {"_of": (self, int(number))})
@@ -175,6 +176,8 @@ class Remote:
             return {"ref": object.__getattribute__(value, "_number")}
         if isinstance(value, type) and value.__module__ in sys.stdlib_module_names and known(value):
             return {"library": [value.__module__, value.__name__]}
+        if type(value) in EXCEPTIONS.values():
+            return {"error": [type(value).__name__, [self.write(item) for item in value.args]]}
         if isinstance(value, ITERATORS):
             kind = "iterator"
         elif callable(value) or type(value).__module__ == "tests":
@@ -286,14 +289,20 @@ def library(name, form):
 class RemoteModule(types.ModuleType):
     """What `from solution import f` and `import solution` find: the names of the program, as they are now."""
 
-    def __init__(self, name, remote, names):
+    def __init__(self, name, remote, public):
         super().__init__(name)
         self.__dict__["_remote"] = remote
-        self.__dict__["__all__"] = names  # what `import *` takes
+        self.__dict__["_public"] = public  # what `import *` takes, when asked
         self.__dict__["__path__"] = []
 
     def __getattr__(self, name):
+        if name == "__all__":
+            return self.__dict__["_public"]()
         if name.startswith("__"):
             raise AttributeError(name)
         remote = self.__dict__["_remote"]
-        return remote.read((remote.request("name", name) or [None])[0])
+        form = (remote.request("name", name) or [None])[0]
+        value = remote.named(name, form)
+        if value is None and form is not None:
+            raise AttributeError(name)
+        return value

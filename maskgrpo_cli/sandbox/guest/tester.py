@@ -13,7 +13,7 @@ import sys
 
 from . import wire
 from .confine import confine
-from .remote import Gone, Remote
+from .remote import PURE, Gone, Remote
 from .tests import Suite
 
 JOB, CLEAN = b"j", b"c"
@@ -24,6 +24,8 @@ def main():
     control_fd = int(sys.argv[1])
     confine(wire.loads(sys.argv[2]), {control_fd})
     control = socket.socket(fileno=control_fd)
+    for name in sorted(PURE):  # once, for all forks
+        __import__(name)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     control.send(b"r")
     while True:

@@ -27,9 +27,10 @@ class Suite:
         sys.modules["pytest"] = stand_in.module()
         try:
             self.names = remote.load(job["source"], self.module)
-            public = [name for name in self.names if not name.startswith("_") and name not in RESERVED]
-            sys.modules[self.module] = RemoteModule(self.module, remote, public)
+            sys.modules[self.module] = RemoteModule(self.module, remote, self.public)
             exec(compile(job["setup"], "setup.py", "exec"), self.with_names(job["setup"], self.setup, setup=True))
+        except Gone:
+            raise
         except BaseException as error:
             self.broken = self.verdict(error)
 
@@ -48,6 +49,11 @@ class Suite:
             if value is not None or self.names[name] is None:
                 namespace[name] = value
         return namespace
+
+    def public(self):
+        """The names that `import *` takes: none of a builtin or a standard module, none that cannot cross."""
+        named = {name: form for name, form in self.names.items() if not name.startswith("_") and name not in RESERVED}
+        return [name for name, form in named.items() if form is None or self.remote.named(name, form) is not None]
 
     def judge(self, test):
         """(status, reason) of one test."""
