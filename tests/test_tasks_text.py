@@ -24,6 +24,10 @@ ROWS = {
     "imagereward": {"id": "1-2", "prompt": "a cat"},
     "captions": {"image": "a.png", "caption": "a cat"},
     "picture-questions": {"image": "a.png", "question": "What?", "answer": "a cat"},
+    "mbpp": {"text": "Give x.", "test_list": ["assert f(1) == 1"]},
+    "humaneval": {"prompt": "def f(x):\n", "entry_point": "f", "test": "def check(candidate):\n    pass"},
+    "acecode": {"question": "Give x.", "test_cases": ["assert f(1) == 1"]},
+    "kodcode": {"question": "Give x.", "test": "def test_f():\n    pass"},
 }
 COMPLETIONS = {"shapes": np.zeros((32, 32, 3), np.uint8)}  # of tasks whose completions are no text
 
