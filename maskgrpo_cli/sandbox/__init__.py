@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 
 from ..errors import UserError
 from .limits import Limits
 
-BACKENDS = ("auto", "bubblewrap")
-USER_NAMESPACES = ", with user namespaces allowed (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu an AppArmor profile)"
+CLASSES = {"bubblewrap": (".bubblewrap", "Bubblewrap"), "landlock": (".landlock", "Landlock")}
+LOCAL = ("bubblewrap", "landlock")
+BACKENDS = ("auto", *CLASSES)
+USER_NAMESPACES = ", with user namespaces allowed (sysctl kernel.unprivileged_userns_clone=1, or an AppArmor profile)"
 INSTALL = "install bubblewrap (apt install bubblewrap, dnf install bubblewrap, pacman -S bubblewrap)"
 
 
@@ -37,18 +40,22 @@ def make(
 
 
 def chosen(backend: str, unsafe_local: bool):
-    """The backend to run on."""
-    from .bubblewrap import Bubblewrap
-    from .unsafe_local import UnsafeLocal
-
+    """The backend to run on; `auto` is the first that works."""
     if unsafe_local:
+        from .unsafe_local import UnsafeLocal
+
         return UnsafeLocal()
     if backend not in BACKENDS:
         raise UserError(f"sandbox.backend: {backend!r} is no backend; write one of {', '.join(BACKENDS)}")
-    try:
-        return Bubblewrap()
-    except OSError as error:
-        raise UserError(
-            f"no sandbox to run programs in: {error}; {INSTALL}{USER_NAMESPACES if shutil.which('bwrap') else ''}, "
-            "or pass --unsafe-local to run the model's programs with your own rights"
-        ) from error
+    reasons = []
+    for name in LOCAL if backend == "auto" else (backend,):
+        home, kind = CLASSES[name]
+        try:
+            return getattr(importlib.import_module(home, __name__), kind)()
+        except OSError as error:
+            reasons.append(f"{name}: {error}")
+    allowed = USER_NAMESPACES if shutil.which("bwrap") else ""
+    raise UserError(
+        f"no sandbox to run programs in ({'; '.join(reasons)}): {INSTALL}{allowed}, "
+        "or pass --unsafe-local to run the model's programs with your own rights"
+    )

@@ -13,8 +13,13 @@ def confine(limits, keep):
         if fd not in keep:
             close(fd)
     posix.closerange(top + 1, 1024)
+    if "jail" in limits:
+        from . import jail
+
+        jail.enter(limits.pop("jail"))
     user = limits.pop("user", None)
     if user is not None and posix.getuid() == 0:
+        posix.setgroups([])
         posix.setgid(user)
         posix.setuid(user)
         end_with_parent()
