@@ -9,8 +9,14 @@ import shutil
 from ..errors import UserError
 from .limits import Limits
 
-CLASSES = {"bubblewrap": (".bubblewrap", "Bubblewrap"), "landlock": (".landlock", "Landlock")}
-LOCAL = ("bubblewrap", "landlock")
+CLASSES = {
+    "bubblewrap": (".bubblewrap", "Bubblewrap"),
+    "landlock": (".landlock", "Landlock"),
+    "docker": (".docker", "Docker"),
+    "e2b": (".e2b", "E2b"),
+}
+AUTO = ("bubblewrap", "landlock")  # the first that works
+REMOTE = ("docker", "e2b")
 BACKENDS = ("auto", *CLASSES)
 USER_NAMESPACES = ", with user namespaces allowed (sysctl kernel.unprivileged_userns_clone=1, or an AppArmor profile)"
 INSTALL = "install bubblewrap (apt install bubblewrap, dnf install bubblewrap, pacman -S bubblewrap)"
@@ -33,25 +39,20 @@ def make(
     threads too; `workers` programs run at a time (None: one per core). `unsafe_local` runs programs bare, with this
     user's rights, whatever the backend. Raises UserError where the backend cannot isolate, saying how to get one.
     """
-    from .executor import Local
-
     limits = Limits(timeout, memory, processes, disk, output)
-    return Local(chosen(backend, unsafe_local), limits, workers or os.cpu_count() or 1)
-
-
-def chosen(backend: str, unsafe_local: bool):
-    """The backend to run on; `auto` is the first that works."""
+    workers = workers or os.cpu_count() or 1
     if unsafe_local:
         from .unsafe_local import UnsafeLocal
 
-        return UnsafeLocal()
+        return local(UnsafeLocal(), limits, workers)
     if backend not in BACKENDS:
         raise UserError(f"sandbox.backend: {backend!r} is no backend; write one of {', '.join(BACKENDS)}")
     reasons = []
-    for name in LOCAL if backend == "auto" else (backend,):
+    for name in AUTO if backend == "auto" else (backend,):
         home, kind = CLASSES[name]
         try:
-            return getattr(importlib.import_module(home, __name__), kind)()
+            made = getattr(importlib.import_module(home, __name__), kind)
+            return made(limits, workers) if name in REMOTE else local(made(), limits, workers)
         except OSError as error:
             reasons.append(f"{name}: {error}")
     allowed = USER_NAMESPACES if shutil.which("bwrap") else ""
@@ -59,3 +60,10 @@ def chosen(backend: str, unsafe_local: bool):
         f"no sandbox to run programs in ({'; '.join(reasons)}): {INSTALL}{allowed}, "
         "or pass --unsafe-local to run the model's programs with your own rights"
     )
+
+
+def local(backend, limits: Limits, workers: int):
+    """An executor on this machine."""
+    from .executor import Local
+
+    return Local(backend, limits, workers)

@@ -24,8 +24,8 @@ class Backend(Protocol):
     isolates: bool  # the guest is the first process of a namespace, and the only child of what `start` returns
     extra: tuple[str, ...]  # modules that its guests need besides their own
 
-    def start(self, fd: int, limits: Limits, seconds: float, **streams) -> subprocess.Popen:
-        """A process that runs the bundle which it reads from `fd`; killing it leaves nothing behind."""
+    def start(self, role: str, fd: int, limits: Limits, seconds: float, **streams) -> subprocess.Popen:
+        """A process that runs the bundle which it reads from `fd`; `role` is candidate or tester."""
 
     def close(self) -> None:
         """Let go of what all processes share."""
@@ -58,7 +58,8 @@ def start_up(backend: Backend) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.sendall(bundle("tester", backend.extra))
-        process = backend.start(theirs.fileno(), Limits(), 60, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        process = backend.start("tester", theirs.fileno(), Limits(), START, **streams)
         theirs.close()
         ours.settimeout(START)
         try:

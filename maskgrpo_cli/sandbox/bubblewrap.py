@@ -40,7 +40,7 @@ class Bubblewrap:
             self.close()
             raise
 
-    def start(self, fd: int, limits: Limits, seconds: float, **streams) -> subprocess.Popen:
+    def start(self, role: str, fd: int, limits: Limits, seconds: float, **streams) -> subprocess.Popen:
         """See `Backend`."""
         settings = limits.guest(seconds)
         fds = [fd]

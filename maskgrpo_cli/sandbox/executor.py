@@ -31,7 +31,7 @@ class Tester:
         self.control.sendall(bundle("tester", backend.extra))
         with theirs:
             self.process = backend.start(
-                theirs.fileno(), roomy, 10**6, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                "tester", theirs.fileno(), roomy, 10**6, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )
         self.control.settimeout(START)
         if self.said() != b"r":
@@ -52,7 +52,10 @@ class Tester:
     def clean(self) -> bool:
         """Whether nothing is left of the last program's tests."""
         for _ in range(20):
-            self.control.send(b"c")
+            try:
+                self.control.send(b"c")
+            except ConnectionError:
+                return False
             answer = self.said()
             if answer != b"d":
                 return answer == b"k"
@@ -66,15 +69,11 @@ class Tester:
         self.process.stderr.close()
 
 
-class Local:
-    """An executor on this machine: `workers` programs at a time, on any backend."""
+class Pool:
+    """What all executors share: `workers` threads, each of which judges one program at a time."""
 
-    def __init__(self, backend: Backend, limits: Limits, workers: int):
-        self.backend, self.limits = backend, limits
+    def __init__(self, workers: int):
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="sandbox")
-        self.mine = threading.local()
-        self.testers: list[Tester] = []
-        self.lock = threading.Lock()
         self.closing = False
         self.futures: set[Future] = set()
 
@@ -96,17 +95,39 @@ class Local:
         for future in running:
             future.cancel()
         wait(running)
-        for tester in self.testers:  # before their threads end, for bwrap dies with the thread that started it
-            tester.close()
-        self.testers.clear()
+        self.release()
         self.pool.shutdown()
-        self.backend.close()
 
-    def __enter__(self) -> Local:
+    def __enter__(self) -> Pool:
         return self
 
     def __exit__(self, *_) -> None:
         self.close()
+
+    def judge(self, program: Program) -> list[TestResult]:
+        """The results of one program, in a worker's thread."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Leave nothing behind, when no program runs any more."""
+
+
+class Local(Pool):
+    """An executor on this machine, on any backend that starts processes."""
+
+    def __init__(self, backend: Backend, limits: Limits, workers: int):
+        super().__init__(workers)
+        self.backend, self.limits = backend, limits
+        self.mine = threading.local()
+        self.testers: list[Tester] = []
+        self.lock = threading.Lock()
+
+    def release(self) -> None:
+        """Before the threads end: bwrap dies with the thread that started it."""
+        for tester in self.testers:
+            tester.close()
+        self.testers.clear()
+        self.backend.close()
 
     # --- one program, in a worker's thread ------------------------------------------------------------
 
@@ -116,14 +137,22 @@ class Local:
             return []
         if sum(map(len, (program.source, program.setup, *program.tests))) > LONGEST:
             return [TestResult("error", f"program and tests are longer than {LONGEST} characters")] * len(program.tests)
+        try:
+            results = self.results(program)
+        except ConnectionError:  # a test of an earlier program had killed the tests' process
+            self.drop_tester()
+            results = self.results(program)
+        return [results[index] for index in range(len(program.tests))]
+
+    def results(self, program: Program) -> dict[int, TestResult]:
+        """The results by number of test; afterwards the tests' process is clean, or another."""
         run = Run(self, program)
         try:
-            results = run.results()
+            return run.results()
         finally:
             run.close()
             if run.stuck or not self.tester().clean():
                 self.drop_tester()
-        return [results[index] for index in range(len(program.tests))]
 
     def tester(self) -> Tester:
         """This thread's tests' process."""

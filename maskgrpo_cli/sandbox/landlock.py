@@ -28,7 +28,7 @@ class Landlock:
         self.filter = filter_program().hex()
         start_up(self)
 
-    def start(self, fd: int, limits: Limits, seconds: float, **streams) -> subprocess.Popen:
+    def start(self, role: str, fd: int, limits: Limits, seconds: float, **streams) -> subprocess.Popen:
         """See `Backend`."""
         jail = {
             "root": os.geteuid() == 0, "user": INNER_USER, "host_user": HOST_USER, "filter": self.filter,

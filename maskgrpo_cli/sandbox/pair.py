@@ -54,7 +54,7 @@ class Pair:
         try:
             ours.sendall(bundle("candidate", self.backend.extra))
             self.process = self.backend.start(
-                program_end.fileno(), self.limits, seconds, stdout=out[1], stderr=err[1]
+                "candidate", program_end.fileno(), self.limits, seconds, stdout=out[1], stderr=err[1]
             )
             tester.hand_over(ours, theirs)
         finally:

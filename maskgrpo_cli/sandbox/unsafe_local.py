@@ -20,11 +20,12 @@ class UnsafeLocal:
     isolates = False
     extra = ()
 
-    def start(self, fd: int, limits: Limits, seconds: float, **streams) -> subprocess.Popen:
+    def start(self, role: str, fd: int, limits: Limits, seconds: float, **streams) -> subprocess.Popen:
         """See `Backend`."""
         settings = limits.guest(seconds)
         settings.pop("RLIMIT_NPROC")  # counts all processes of the user
         folder = tempfile.mkdtemp(prefix="maskgrpo-unsafe-")
+        self.hand_over(role, settings, folder)
         process = LocalProcess(
             guest_command(fd, settings), pass_fds=[fd], stdin=subprocess.DEVNULL, cwd=folder,
             env={**ENVIRONMENT, "HOME": folder, "TMPDIR": folder}, start_new_session=True, **streams,
@@ -32,8 +33,23 @@ class UnsafeLocal:
         process.folder = folder
         return process
 
+    def hand_over(self, role: str, settings: dict, folder: str) -> None:
+        """Change what else a guest gets: nothing, here."""
+
     def close(self) -> None:
         """See `Backend`."""
+
+
+class OtherUsers(UnsafeLocal):
+    """Each role as a user of its own: inside a container that isolates, started by its root."""
+
+    name = "other-users"
+    users = {"candidate": 65533, "tester": 65532}
+
+    def hand_over(self, role: str, settings: dict, folder: str) -> None:
+        """The guest becomes its user, who owns its folder."""
+        settings["user"] = self.users[role]
+        os.chown(folder, settings["user"], settings["user"])
 
 
 class LocalProcess(subprocess.Popen):
