@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from maskgrpo_cli import registry
 from maskgrpo_cli.config.schema import Config
-from maskgrpo_cli.engine.data import find_task
 from maskgrpo_cli.engine.executors import Executing, LazyExecutor
 from maskgrpo_cli.engine.judging import judges, verdicts
 from maskgrpo_cli.engine.reporting.counted import counted
@@ -45,7 +46,7 @@ def run(config: Config, split: str | None, output: str | None) -> None:
         UserError: the file, or the place of the output, is mistaken, or the task cannot judge.
         RunFailed: there are rows whose reference is not right.
     """
-    task, settings = find_task(config.task), config.task
+    task, settings = registry.resolve("task", config.task.name), config.task
     if not judges(task):
         raise UserError(f"--task {settings.name}: nothing is right or wrong in it, so that there is nothing to check")
     if output is not None and not Path(output).expanduser().absolute().parent.is_dir():
@@ -105,7 +106,7 @@ def show(rows: Sequence[Checked]) -> None:
             table.add_row(Text(row.id), Text(row.status, "red"), Text(row.reason))
         console.print(table)
     for row in () if console.is_terminal else bad:
-        console.print(f"{row.id}\t{row.status}\t{row.reason}", soft_wrap=True, highlight=False, markup=False)
+        typer.echo(f"{row.id}\t{row.status}\t{row.reason}")  # rich would turn tabs into spaces
     counts = Counter(row.status for row in rows)
     said = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     console.print(f"{len(rows)} rows: {said}", soft_wrap=True, highlight=False, markup=False)

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any
 
 from maskgrpo_cli.config.schema import Config
-from maskgrpo_cli.engine import data
 from maskgrpo_cli.engine.generations_rows import Generation, names_in
 from maskgrpo_cli.engine.judging import Judged
 from maskgrpo_cli.engine.reporting.statistics import pass_at_k, share_interval
@@ -31,8 +30,7 @@ def read(config: Config, file: str, task: Task) -> tuple[list[Generation], list[
     limit = config.task.limit
     placed = list(islice(read_placed_rows(file), limit))
     names = names_in(file, list(placed[0][1]), config.task.columns, COLUMNS)
-    plain = config.model_copy(update={"task": config.task.model_copy(update={"columns": {}})})
-    problems = data.load_problems(plain, task, config.task.split, limit=None)
+    problems = task.load(config.task.data, config.task.split, offline=config.offline)
     by_id = {problem.id: problem for problem in problems}
     made: dict[str, int] = {}
     rows = []
