@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from parity import GOLDEN, MODELS, fresh_model, table
 from safetensors.torch import load_file, save_file
 
 from maskgrpo_cli.errors import UserError
+from maskgrpo_cli.models import saved
 from maskgrpo_cli.models.llada import LLaDAConfig, LLaDAModelLM
 from maskgrpo_cli.models.loading import load_tokenizer, load_weights, locate, read_config
 
@@ -85,7 +88,7 @@ def test_missing_tensors_are_counted_and_named(folder):
 def test_weights_of_another_shape_are_refused(folder):
     config = read_config(folder)
     (folder / "config.json").write_text(json.dumps(config | {"mlp_hidden_size": 128}))
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="of another shape than config.json says: 6 tensors"):
         load_weights(LLaDAModelLM, folder, torch.float32)
 
 
@@ -178,3 +181,53 @@ def test_a_hub_that_cannot_be_reached_is_one_message(tmp_path, monkeypatch):
     first, second = str(told.value).splitlines()
     assert first.startswith("model 'maskgrpo-tests/not-in-any-cache': the hub cannot be reached")
     assert second == "  give a folder: --model path/to/not-in-any-cache"
+
+
+def test_weights_are_copies_of_what_the_file_holds(folder):
+    """A later save replaces the file, or writes over it; the model must not see that."""
+    model = load_weights(LLaDAModelLM, folder, torch.float32)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    path = folder / "model.safetensors"
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xff" * (path.stat().st_size // 2))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(parameter.requires_grad and not parameter.is_meta for parameter in model.parameters())
+
+
+def test_weights_are_read_in_the_dtype_that_is_asked_for(folder):
+    held = load_file(folder / "model.safetensors")
+    read = load_weights(LLaDAModelLM, folder, torch.bfloat16).state_dict()
+    assert all(torch.equal(read[name], held[name].bfloat16()) for name in held)
+
+
+def test_a_damaged_config_is_one_message(folder):
+    (folder / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json cannot be read"):
+        load_weights(LLaDAModelLM, folder, torch.float32)
+
+
+def test_large_models_are_saved_in_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr(saved, "SHARD", "100KB")
+    model = fresh_model()
+    model.save_pretrained(tmp_path)
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert len(set(index["weight_map"].values())) > 1 and not (tmp_path / "model.safetensors").exists()
+    again = load_weights(LLaDAModelLM, tmp_path, torch.float32).state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_fresh_model_has_the_published_initialisation():
+    torch.manual_seed(0)
+    model = LLaDAModelLM(LLaDAConfig(**table("llada/base/config")))
+    spread = model.get_output_embeddings().weight.std().item()
+    assert spread == pytest.approx(0.02, rel=0.02) and (model.model.transformer["ln_f"].weight == 1).all()
+
+
+def test_a_model_is_made_without_what_takes_long_to_import():
+    """transformers' modelling utilities bring torch's compiler, torchvision and scipy: seconds, for nothing here."""
+    script = ("import sys, maskgrpo_cli.engine.sampling, maskgrpo_cli.models.mmada, maskgrpo_cli.models.magvit\n"
+              "print(sorted({'transformers.modeling_utils', 'torch._dynamo', 'torchvision', 'scipy', 'pandas', "
+              "'pyarrow', 'sklearn', 'datasets', 'peft', 'open_clip', 'sympy'} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

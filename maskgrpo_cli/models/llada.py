@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel
 
 from maskgrpo_cli.models.head import DenoiserOutput, token_log_probs
 from maskgrpo_cli.models.llada_config import LLaDAConfig
+from maskgrpo_cli.models.saved import SavedModel
 from maskgrpo_cli.types import Memory
 
 
@@ -154,21 +154,17 @@ class LLaDAModel(nn.Module):
         return x, (*streams[:-1], x) if trace else ()
 
 
-class LLaDAModelLM(PreTrainedModel):
+class LLaDAModelLM(SavedModel):
     """The denoiser p(x_0 | x_t): logits at every position, at asked ones, or their log-probabilities only."""
 
     config_class = LLaDAConfig
-    base_model_prefix = "model"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _no_split_modules = ["LLaDABlock"]
 
     def __init__(self, config: LLaDAConfig):
         super().__init__(config)
         self.model = LLaDAModel(config)
-        self.post_init()
+        self.apply(self._initialise)
 
-    def _init_weights(self, module: nn.Module) -> None:
+    def _initialise(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Embedding)):
             nn.init.normal_(module.weight, std=self.config.init_std)
         elif isinstance(module, RMSNorm):
@@ -191,7 +187,7 @@ class LLaDAModelLM(PreTrainedModel):
         with torch.no_grad():
             head.copy_(embedding * width**-0.5)
 
-    # transformers' own three pass different arguments, or warn, from one version to the next
+    # the names and arguments of transformers, which peft looks for
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None) -> None:
         """Keep only the streams between blocks for the backward pass; the argument has no use here."""
         self.model.gradient_checkpointing = True
@@ -209,17 +205,9 @@ class LLaDAModelLM(PreTrainedModel):
         """The embedding."""
         return self.model.transformer["wte"]
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the embedding."""
-        self.model.transformer["wte"] = value
-
     def get_output_embeddings(self) -> nn.Module:
         """The head."""
         return self.model.transformer["ff_out"]
-
-    def set_output_embeddings(self, value: nn.Module) -> None:
-        """Replace the head."""
-        self.model.transformer["ff_out"] = value
 
     def forward(
         self,

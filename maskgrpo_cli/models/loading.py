@@ -94,21 +94,23 @@ def load_tokenizer(folder: Path):
 def load_weights(model_class: type, folder: Path, dtype):
     """The model with its weights in `dtype`, in evaluation mode; safetensors only.
 
+    Args:
+        model_class: made of its `config_class` alone; see `models.saved`.
+
     Raises:
         UserError: weights are missing, damaged, or of another shape than config.json says.
     """
-    from safetensors import SafetensorError
+    from maskgrpo_cli.models.saved import without_weights
 
     try:
-        model, report = model_class.from_pretrained(folder, dtype=dtype, use_safetensors=True, output_loading_info=True)
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise UserError(f"model '{folder}': the weights cannot be read: {error}") from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise UserError(f"model '{folder}': {len(missing)} tensors are missing, such as {missing[0]}")
-    unknown = sorted(report["unexpected_keys"])
-    if unknown:
-        raise UserError(f"model '{folder}': {len(unknown)} tensors have no place in this model, such as {unknown[0]}")
+        config = model_class.config_class.from_pretrained(folder)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"model '{folder}': config.json cannot be read: {error}") from error
+    with without_weights():
+        model = model_class(config)
+    read = _fitting(model, folder)
+    # copies: what safetensors gives may lie in the file itself, which a later save replaces
+    model.load_state_dict({name: tensor.to(dtype, copy=True) for name, tensor in read.items()}, assign=True)
     return model.eval()
 
 
@@ -123,6 +125,11 @@ def load_tensors(module, folder: Path, optional: Collection[str] = ()) -> None:
     Raises:
         UserError: tensors are missing, unknown, damaged, or of another shape than the module's.
     """
+    module.load_state_dict(_fitting(module, folder, optional), strict=False)
+
+
+def _fitting(module, folder: Path, optional: Collection[str] = ()) -> dict:
+    """The tensors of a folder by name, which are those that the module has."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -141,7 +148,7 @@ def load_tensors(module, folder: Path, optional: Collection[str] = ()) -> None:
             f"model '{folder}': the weights are of another shape than config.json says: {len(other)} tensors, "
             f"such as {other[0]}: {told}, not {wanted}"
         )
-    module.load_state_dict(read, strict=False)
+    return read
 
 
 def _weight_files(folder: Path) -> list[Path]:
