@@ -8,9 +8,11 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -119,7 +121,8 @@ class Server:
             for index in range(workers):
                 item = text(columns={"until": str(flag)})
                 answers.append(clients.submit(self.score, item, rewards=["batch", *rewards]))
-                self.until("maskgrpo_batch_items_count", done + index + 1)
+                while self.metric("maskgrpo_batch_items_count") != done + index + 1:
+                    assert not answers[-1].done(), answers[-1].result()
             try:
                 yield answers
             finally:
@@ -195,3 +198,13 @@ def form(request, parts, boundary="xyz"):
         for name, kind, raw in pieces
     )
     return body + f"--{boundary}--\r\n".encode(), {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width, height, *more, data=b""):
+    """A PNG of grey pixels as its header says; `more` are chunks before the pixels `data`."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(more) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")

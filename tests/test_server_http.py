@@ -4,7 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from reward_servers import file_of, form, light, picture, plain, text
+from reward_servers import file_of, form, light, picture, plain, png, text
 
 from maskgrpo_cli.domains.scoring_protocol import ScoreResponse, ServerInfo
 
@@ -82,9 +82,9 @@ def test_samples_of_other_columns_are_scored_apart(server):
 
 
 def test_a_picture_that_cannot_be_read_harms_nobody_else(server, tmp_path):
-    cut = file_of(plain(64, 64))[:-30]
+    empty = png(64, 64, data=b"")  # which its header does not show
     with ThreadPoolExecutor(8) as clients, server.busy(tmp_path / "flag", "length"):
-        bad = clients.submit(server.score, text(), picture(cut), rewards=["length", "batch"])
+        bad = clients.submit(server.score, text(), picture(empty), rewards=["length", "batch"])
         good = [clients.submit(server.score, text("four"), rewards=["length", "batch"]) for _ in range(3)]
         server.until("maskgrpo_queue_items", 5)
     assert bad.result().status == 422 and bad.result().error["field"] == "items[1].completion.image"
@@ -204,7 +204,7 @@ def test_a_connection_carries_many_requests(server):
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
     limits = {"body_bytes": 20_000, "items": 4, "pictures": 2, "pixels": 1000, "text": 50, "columns": 2,
-              "column_values": 20, "column_text": 60, "column_depth": 3}
+              "column_values": 20, "column_text": 400, "column_depth": 3}
     folder = tmp_path_factory.mktemp("narrow")
     with light(folder, limits=limits, queue_items=4, max_batch=1, held_bytes=30_000) as server:
         yield server
@@ -221,7 +221,7 @@ def narrow(tmp_path_factory):
         ([text(columns={"a": 1, "b": 2, "c": 3})], 422, "items[0].columns"),
         ([text(columns={"a": list(range(30))})], 422, "items[0].columns.a"),
         ([text(columns={"a": [[1] * 9, [1] * 9]})], 422, "items[0].columns.a"),
-        ([text(columns={"a": "x" * 30, "b": {"y" * 20: "z" * 20}})], 422, "items[0].columns.b"),
+        ([text(columns={"a": "x" * 200, "b": {"y" * 100: "z" * 99}})], 422, "items[0].columns.b"),
         ([text(columns={"a": [[[[1]]]]})], 422, "items[0].columns.a"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from reward_servers import file_of, form, picture, plain, text
+from reward_servers import chunk, file_of, form, picture, plain, png, text
 
 from maskgrpo_cli.domains.scoring_protocol import Limits
 from maskgrpo_cli.server import pictures
@@ -21,21 +21,11 @@ from maskgrpo_cli.server.refusals import Refused
 MOST = 2048 * 2048
 
 
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png(width, height, *more, data=b""):
-    """A PNG of grey pixels as its header says; `more` are chunks before the pixels `data`."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(more) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
-
-
 @given(
     width=st.integers(1, 300),
     height=st.integers(1, 300),
     kind=st.sampled_from([("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True}), ("WEBP", {}),
-                          ("WEBP", {"lossless": True}), ("WEBP", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0"})]),
+                          ("WEBP", {"lossless": True}), ("WEBP", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"})]),
 )  # fmt: skip
 @settings(max_examples=40, deadline=None)
 def test_the_size_is_that_of_the_picture(width, height, kind):
