@@ -119,6 +119,8 @@ def executor(host, request):
 def left_over(executor, host) -> set[int]:
     """Processes below this one, orphans and zombies too, that are neither the canary nor the tests' own."""
     known = {os.getpid(), host.process.pid}
+    if getattr(executor.backend, "users", None):
+        known.add(executor.backend.users.guard.pid)
     known.update(pid for tester in executor.testers for pid in tree(tester.process.pid))
     return set(tree(os.getpid())) - known
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
+from ..errors import RunFailed
 from .container import START, Container
 from .limits import Limits
 
@@ -38,5 +39,7 @@ class E2b(Container):
             raise TimeoutError from error
         except self.client.CommandExitException as error:
             raise ValueError((error.stderr.strip().splitlines() or ["no answer"])[-1]) from error
+        except self.client.SandboxException as error:
+            raise RunFailed(f"e2b: {error}") from error
         finally:
             machine.kill()

@@ -66,7 +66,7 @@ class Pair:
         tests = [[index, self.program.tests[index]] for index in indices]
         job = {"source": self.program.source, "module": self.program.module, "setup": self.program.setup}
         self.verdicts.settimeout(self.timeout + GRACE)
-        self.verdicts.sendall(wire.frame({**job, "tests": tests}))
+        self.verdicts.sendall(wire.frame({**job, "tests": tests, "seconds": int(seconds) + 1}))
         self.verdicts.setblocking(False)
         self.started = time.monotonic()
         self.current = indices[0]
@@ -117,6 +117,8 @@ class Pair:
                 self.hear(*wire.loads(frame.decode("ascii")))
             except (ValueError, TypeError, IndexError):
                 self.stop("error", "the tests' own process sent nonsense")
+            except ConnectionError:
+                self.hang_up()
 
     def hear(self, word: str, *body) -> None:
         """One message."""
@@ -128,6 +130,7 @@ class Pair:
             self.loaded = time.monotonic()
         elif word == "verdict":
             self.settle(*body)
+            self.verdicts.send(b"g")
         elif word == "broken":
             self.settle_all(*body)
             self.over = True

@@ -4,10 +4,31 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
+import sys
 
 INNER_USER = 1000
 HOST_USER = 65534
 CLONE_NEWUSER = 0x10000000
+
+
+GUARD = """
+import os, signal, sys, time
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+sys.stdin.buffer.read()
+quiet = 0
+while quiet < 5:
+    quiet += 1
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink("/proc/%s/ns/user" % name) == sys.argv[1]:
+                os.kill(int(name), signal.SIGKILL)
+                quiet = 0
+        except OSError:
+            continue
+    time.sleep(0.1)
+"""
 
 
 class UserNamespace:
@@ -15,6 +36,10 @@ class UserNamespace:
 
     Limits on processes do not hold for the host's root, nor do the permissions of /proc/sys; so a program must not
     run as that, not even without capabilities. Raises OSError where the system refuses.
+
+    bwrap's own process stays root without capabilities, which may not signal another user: where this process is
+    killed, bwrap ends with it and cannot take its guest along. A guard does, which waits for this process to end and
+    then kills what is in the namespace.
     """
 
     def __init__(self):
@@ -39,6 +64,11 @@ class UserNamespace:
             for fd in (*ready, *go):
                 os.close(fd)
 
+        command = [sys.executable, "-S", "-s", "-c", GUARD, os.readlink(f"/proc/self/fd/{self.fd}")]
+        self.guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, cwd="/", env={})
+
     def close(self) -> None:
         """Let the namespace go."""
         os.close(self.fd)
+        self.guard.kill()
+        self.guard.communicate()

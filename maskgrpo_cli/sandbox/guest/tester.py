@@ -6,6 +6,7 @@ program through `remote`, and says on a channel which the program has no end of 
 
 import array
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -63,8 +64,8 @@ def clean():
 def work(program, verdicts):
     """Run the tests of one job, in a process of its own; never returns."""
     try:
-        os.setsid()
         job = wire.receive(verdicts)
+        resource.setrlimit(resource.RLIMIT_CPU, (job["seconds"], job["seconds"]))
         Session(program, verdicts).run(job)
     except wire.Closed:
         os._exit(0)
@@ -100,4 +101,5 @@ class Session:
             if self.remote.gone:
                 return self.say("lost", index, self.remote.gone)
             self.say("verdict", index, status, reason)
+            wire.exactly(self.verdicts, 1)  # the host has taken what this test printed
         return self.say("end")

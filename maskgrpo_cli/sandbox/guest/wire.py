@@ -172,7 +172,7 @@ def decode(data, hook=None, depth=0):
     if tag in BUILT:
         try:
             return BUILT[tag](body if tag in RAW else [decode(item, hook, deeper) for item in body])
-        except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
             raise Malformed(f"no {tag}") from error
     if hook is None:
         raise Malformed(f"the unknown tag {tag!r}")
