@@ -5,6 +5,7 @@ program through `remote`, and says on a channel which the program has no end of 
 """
 
 import array
+import gc
 import os
 import resource
 import shutil
@@ -28,6 +29,8 @@ def main():
     for name in sorted(PURE):  # once, for all forks
         __import__(name)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    gc.disable()  # a collection in a fork would copy every page
+    gc.freeze()
     control.send(b"r")
     while True:
         word, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(8))
@@ -35,6 +38,7 @@ def main():
             fds = array.array("i")
             fds.frombytes(ancillary[0][2][:8])
             if os.fork() == 0:
+                gc.enable()
                 control.close()
                 work(*fds)
             for fd in fds:
