@@ -29,8 +29,8 @@ from maskgrpo_cli.server.options import Options
 from maskgrpo_cli.server.serve import run
 if __name__ == "__main__":
     said = json.loads(sys.argv[1])
-    rewards, workers = said.pop("rewards"), said.pop("workers")
-    run(loads(rewards, workers), Options(port=0, **{**said, "limits": Limits(**said.pop("limits", {}))}))
+    rewards = loads(said.pop("rewards"), said.pop("workers"), said.pop("refuse", ""))
+    run(rewards, Options(port=0, **{**said, "limits": Limits(**said.pop("limits", {}))}))
 """
 
 

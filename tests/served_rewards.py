@@ -48,6 +48,6 @@ def loaded(names, refuse=""):
     yield {name: Loaded(globals()[name], f"{name}-1") for name in names}
 
 
-def loads(names, workers=1):
+def loads(names, workers=1, refuse=""):
     """What makes them, for each worker."""
-    return [functools.partial(loaded, tuple(names)) for _ in range(workers)]
+    return [functools.partial(loaded, tuple(names), refuse) for _ in range(workers)]

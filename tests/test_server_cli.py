@@ -1,7 +1,9 @@
 """`maskgrpo reward-server` as it is called: the rewards of a run to the bit, many clients, its end, and mistakes."""
 
 import json
+import logging
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -12,8 +14,13 @@ import pytest
 from PIL import Image
 from reward_servers import HERE, file_of, form, light, picture, plain, real, text
 
+from maskgrpo_cli.cli import app
+from maskgrpo_cli.engine.reward_server import loaded, version_of
+from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.rewards.format import boxed_format
 from maskgrpo_cli.rewards.shapes import shapes
+from maskgrpo_cli.server import serve
+from maskgrpo_cli.server.logs import JsonLines, Words
 from maskgrpo_cli.tasks.shapes import SHAPES
 
 
@@ -66,13 +73,11 @@ def test_the_versions_of_rewards_tell_them_apart(server):
     info = server.get("/v1/info").json
     versions = {reward["name"]: reward["version"] for reward in info["rewards"]}
     assert list(versions) == ["shapes", "boxed-format"] and len(set(versions.values())) == 2
-    from maskgrpo_cli.engine.reward_server import version_of
-
     assert versions["shapes"] == version_of("shapes", {}) != version_of("shapes", {"x": 1})
     assert version_of("own_rewards:letters", {}) != version_of("own_rewards:digits", {})
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_it_finishes_what_it_accepted_and_ends_well(tmp_path, number):
     with light(tmp_path, ["length", "batch"], max_batch=1) as server, ThreadPoolExecutor(4) as clients:
         with server.busy(tmp_path / "flag") as working:
@@ -173,41 +178,48 @@ def call(*arguments, **environment):
         (["--reward", "shapes", "--set", "shapes"], "NAME.KEY=VALUE"),
         (["--reward", "shapes", "--set", "clip.model=x"], "no --reward clip"),
         (["--reward", "shapes", "--queue", "10"], "--queue 1024"),
-        (["--reward", "shapes", "--timeout", "nan"], "--timeout"),
+        (["--reward", "shapes", "--timeout", "inf"], "--timeout"),
         (["--reward", "shapes", "--max-body", "inf"], "--max-body"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_loaded(tmp_path, arguments, told):
+def test_a_mistake_is_told_before_anything_is_loaded(tmp_path, monkeypatch, arguments, told):
+    monkeypatch.setattr(serve.asyncio, "run", lambda task: pytest.fail("it serves"))
     (tmp_path / "token").write_text("x" * 32)
     (tmp_path / "short").write_text("secret")
     files = {name: str(tmp_path / name) for name in ("token", "short")}
-    done = call(*[argument.format(**files) for argument in arguments], "--port", "0")
-    assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr, done.stderr
-    assert done.stdout == ""
+    arguments = [argument.format(**files) for argument in arguments]
+    with pytest.raises(UserError, match=re.escape(told)):
+        app(["reward-server", "--port", "0", *arguments], standalone_mode=False)
 
 
 def test_a_port_that_is_taken_is_told(tmp_path):
     with light(tmp_path, ["length"], wait=False) as server:
         done = call("--reward", "shapes", "--port", str(server.port))
     assert done.returncode == 2 and f"--port {server.port}" in done.stderr
+    assert done.stdout == "" and "Traceback" not in done.stderr
 
 
-def test_a_token_that_is_too_weak_is_told_wherever_it_is():
-    done = call("--reward", "shapes", MASKGRPO_SERVER_TOKEN="short")
-    assert done.returncode == 2 and "MASKGRPO_SERVER_TOKEN" in done.stderr
+def test_a_token_that_is_too_weak_is_told_wherever_it_is(monkeypatch):
+    monkeypatch.setenv("MASKGRPO_SERVER_TOKEN", "short")
+    with pytest.raises(UserError, match="MASKGRPO_SERVER_TOKEN"):
+        app(["reward-server", "--reward", "shapes", "--port", "0"], standalone_mode=False)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["--reward", "shaeps"], "did you mean 'shapes'"),
-        (["--reward", "clip", "--set", "clip.modle=x", "--offline"], "--set clip.modle"),
-    ],
-)
-def test_a_reward_that_cannot_be_made_ends_the_server(arguments, told):
-    done = call(*arguments, "--port", "0", "--device", "cpu")
-    assert done.returncode == 2, done.stderr
-    assert told in done.stderr and "Traceback" not in done.stderr
+def test_what_a_worker_refuses_ends_the_server(tmp_path):
+    with pytest.raises(AssertionError, match="UserError: the weights are missing"):  # of the server's process
+        with light(tmp_path, ["length"], refuse="the weights are missing"):
+            pass
+
+
+@pytest.mark.slow
+def test_a_reward_that_cannot_be_made_is_told_as_a_mistake():
+    done = call("--reward", "shaeps", "--port", "0", "--device", "cpu")
+    assert done.returncode == 2 and "did you mean 'shapes'" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_setting_that_no_reward_reads_is_told_as_the_option_it_was():
+    with pytest.raises(UserError, match=re.escape("--set own_rewards:Scaled.facter")):
+        loaded(["own_rewards:Scaled"], {"own_rewards:Scaled": {"facter": 2}}, "cpu", True).__enter__()
 
 
 def test_logs_in_a_pipe_are_lines_of_json(server):
@@ -217,6 +229,14 @@ def test_logs_in_a_pipe_are_lines_of_json(server):
     assert json.dumps(line["field"]).isascii()
     for raw in server._log.read_text().splitlines():
         json.loads(raw)
+
+
+def test_logs_in_a_terminal_let_no_stranger_paint():
+    record = logging.LogRecord("x", logging.INFO, "", 0, "request", None, None)
+    record.fields = {"path": "/\x1b[31m\n", "status": 404, "batches": [1, 2], "id": "a-1"}
+    assert Words().format(record) == r'request path="/\u001b[31m\n" status=404 batches="[1, 2]" id=a-1'
+    assert json.loads(JsonLines().format(record))["path"] == record.fields["path"]
+    assert "\x1b" not in JsonLines().format(record) and "\n" not in JsonLines().format(record)
 
 
 def test_one_large_picture_is_the_same_as_in_a_form(server):

@@ -20,6 +20,14 @@ def server(tmp_path_factory):
         yield server
 
 
+def allow_time(body):
+    """With hardly any time a 504 would be right."""
+    if isinstance(body, dict):
+        allow_time(body.get("request"))
+        if isinstance(body.get("timeout_s"), float) and body["timeout_s"] > 0:
+            body["timeout_s"] += 60
+
+
 def fuzz(server, examples):
     """Requests by the schema and against it, for every operation; gives how many there were."""
     schema = schemathesis.openapi.from_dict(server.get("/openapi.json").json)
@@ -37,8 +45,7 @@ def fuzz(server, examples):
             @given(case=operation.as_strategy(generation_mode=mode))
             def run(case):
                 nonlocal count
-                if isinstance(case.body, dict) and isinstance(case.body.get("timeout_s"), float):
-                    case.body["timeout_s"] += 60 * (case.body["timeout_s"] > 0)  # so soon a 504 would be right
+                allow_time(case.body)
                 response = case.call(base_url=f"http://127.0.0.1:{server.port}")
                 case.validate_response(response, excluded_checks=EXCLUDED)
                 count += 1
@@ -51,7 +58,7 @@ def fuzz(server, examples):
 
 
 def check(server, examples, least):
-    fuzz(server, 30)
+    fuzz(server, 20)
     before = server.memory()
     assert fuzz(server, examples) >= least
     assert server.memory() < before + 30 * 2**20
@@ -59,7 +66,7 @@ def check(server, examples, least):
 
 
 def test_the_server_keeps_its_schema(server):
-    check(server, 100, 200)
+    check(server, 80, 160)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from reward_servers import chunk, file_of, form, picture, plain, png, text
 
 from maskgrpo_cli.domains.scoring_protocol import Limits
 from maskgrpo_cli.server import pictures
-from maskgrpo_cli.server.parsing import parse, path_of, read_form
+from maskgrpo_cli.server.parsing import STRUCTURE, parse, path_of, read_form
 from maskgrpo_cli.server.pictures import NotAPicture, check_size, decode, size_of
 from maskgrpo_cli.server.refusals import Refused
 
@@ -170,3 +170,10 @@ def test_a_picture_in_the_request_is_its_file():
     raw = file_of(plain(3, 3))
     body = json.dumps({"items": [picture(raw)]}).encode()
     assert parse(body, "application/json", Limits(), ["a"]).samples[0].completion == raw
+
+
+def test_a_request_of_millions_of_lists_is_refused_before_they_are_made():
+    item = json.dumps(text(columns={"x": "HERE"})).replace('"HERE"', "[" + "[]," * STRUCTURE + "0]")
+    with pytest.raises(Refused) as refused:
+        parse(f'{{"items": [{item}]}}'.encode(), "application/json", Limits(), ["a"])
+    assert (refused.value.status, refused.value.code) == (413, "too-many-values")

@@ -46,7 +46,7 @@ class Words(logging.Formatter):
 def _shown(value: Any) -> str:
     """As it is where that is a plain word, else as JSON, which no control character of a stranger passes."""
     text = str(value)
-    return text if text.isascii() and text.isprintable() and " " not in text else json.dumps(value)
+    return text if text.isascii() and text.isprintable() and " " not in text else json.dumps(text)
 
 
 def set_up() -> None:

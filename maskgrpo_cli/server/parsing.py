@@ -25,6 +25,9 @@ from maskgrpo_cli.server.frames import Raw
 from maskgrpo_cli.server.refusals import Refused, invalid
 
 JSON, FORM = "application/json", "multipart/form-data"
+STRUCTURE = 4_000_000
+"""Commas and opening brackets of a request's JSON, within texts too: each may cost a hundred times its byte in memory,
+and `[[],[],...]` does. Pictures in base64 have none."""
 TOLD = 3  # mistakes of a request that are told
 _UNIONS = ("text", "image", "part")  # how pydantic names the kinds of completion within a path
 
@@ -128,6 +131,8 @@ def read_form(body: bytes, content_type: str, most: int) -> dict[str, bytes]:
 
 
 def _validated(body: bytes) -> ScoreRequest:
+    if sum(body.count(sign) for sign in (b",", b"[", b"{")) > STRUCTURE:
+        raise Refused(413, "too-many-values", f"a request holds at most {STRUCTURE} commas and brackets", "body")
     try:
         return ScoreRequest.model_validate_json(body)
     except ValidationError as error:

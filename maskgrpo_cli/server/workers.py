@@ -79,11 +79,12 @@ class Worker:
 
     def close(self, patience: float = 2.0) -> None:
         """End the process, which may take this many seconds to leave by itself."""
-        self.running = False
         if self._process is None:
             return
         self._connection.close()
-        self._process.join(patience)
+        if self.running:  # not while it loads, which may take minutes
+            self._process.join(patience)
+        self.running = False
         self._process.kill()
         self._process.join()
 
