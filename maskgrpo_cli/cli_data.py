@@ -20,7 +20,7 @@ app = typer.Typer(
 File = Annotated[
     str | None,
     typer.Argument(
-        metavar="[FILE]",
+        metavar="FILE",
         show_default=False,
         help="A .jsonl, .json or .csv file (also .gz) or a hub id; default: the task's own data. "
         "Example: mbpp.jsonl.gz",
@@ -74,11 +74,9 @@ def check(
       maskgrpo data check mbpp.jsonl.gz --task mbpp
       maskgrpo data check kodcode.jsonl --task kodcode --set task.columns={test: tests} --output checked.jsonl
     """
-    from maskgrpo_cli.config import Override
     from maskgrpo_cli.config.loading import load_overrides
 
-    named = [Override("task.name", task, "--task"), Override("task.data", file, "FILE")]
-    config = load_overrides([*named, *options.overrides("data", ctx.params)])
+    config = load_overrides(options.overrides("data check", ctx.params))
     from maskgrpo_cli.engine.data_check import run
 
     run(config, split, output)

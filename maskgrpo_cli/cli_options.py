@@ -126,7 +126,7 @@ UnsafeLocal = Annotated[
     option(
         "--unsafe-local",
         None,
-        "Run the model's programs with your own rights, isolated from nothing, where there is no sandbox. "
+        "Run the programs that the model writes with your own rights, isolated from nothing, for want of a sandbox. "
         "Example: --unsafe-local",
     ),
 ]
@@ -371,7 +371,9 @@ KEYS: dict[str, dict[str, str]] = {
         "shots_data": "evaluation.shots_data",
         **_PROGRAMS,
     },
-    "data": {
+    "data check": {
+        "task": "task.name",
+        "file": "task.data",
         "limit": "task.limit",
         "offline": "offline",
         **_PROGRAMS,

@@ -16,6 +16,7 @@ RUN = "import sys; from maskgrpo_cli.cli import main; main()"
 COMMANDS = [
     ["grpo"], ["sft"], ["sample"], ["eval"], ["recipes"],
     ["recipes", "list"], ["recipes", "show"], ["recipes", "copy"], ["recipes", "check"],
+    ["data"], ["data", "check"],
 ]  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def test_help_of_every_command_has_examples(command):
     done = maskgrpo(*command, "--help")
     assert done.returncode == 0 and not done.stderr
     assert "Usage: maskgrpo " + " ".join(command) in done.stdout
-    if command != ["recipes"]:
+    if command not in (["recipes"], ["data"]):
         assert "  maskgrpo " + " ".join(command) in done.stdout
     assert not re.search(r"[a-z]-$", done.stdout, re.MULTILINE), "an option is torn apart at its hyphen"
 
@@ -87,7 +88,7 @@ def test_every_option_is_documented_with_an_example():
 
 def test_every_option_is_read():
     taken_otherwise = {"recipe", "set_", "prompt", "count", "trace", "benchmark", "resume", "force", "compare",
-                       "generations", "output", "edit", "keep", "strength", "mode", "like", "no_preview"}
+                       "generations", "output", "split", "edit", "keep", "strength", "mode", "like", "no_preview"}
     commands = dict(commands_below(get_command(cli.app)))
     for name, keys in cli_options.KEYS.items():
         assert {param.name for param in commands[name].params} == set(keys) | taken_otherwise & {

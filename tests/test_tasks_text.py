@@ -24,6 +24,7 @@ ROWS = {
     "imagereward": {"id": "1-2", "prompt": "a cat"},
     "captions": {"image": "a.png", "caption": "a cat"},
     "picture-questions": {"image": "a.png", "question": "What?", "answer": "a cat"},
+    "programs": {"question": "Give x.", "tests": ["assert f(1) == 1"]},
     "mbpp": {"text": "Give x.", "test_list": ["assert f(1) == 1"]},
     "humaneval": {"prompt": "def f(x):\n", "entry_point": "f", "test": "def check(candidate):\n    pass"},
     "acecode": {"question": "Give x.", "test_cases": ["assert f(1) == 1"]},
