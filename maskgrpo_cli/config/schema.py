@@ -12,17 +12,15 @@ from pydantic import Field
 
 from maskgrpo_cli.config.sampling import SamplingConfig
 from maskgrpo_cli.config.sandbox import SandboxConfig
-from maskgrpo_cli.config.section import (
-    Beta,
-    Count,
-    Name,
-    Natural,
-    NonNegative,
-    Positive,
-    Section,
-    Setting,
-    Share,
-)
+from maskgrpo_cli.config.section import Count, Name, Natural, NonNegative, Positive, Section, Setting
+from maskgrpo_cli.config.supervised import Architecture, MixtureItem, SftConfig, TokenizerConfig
+from maskgrpo_cli.config.training import EstimatorConfig, GrpoConfig, ObjectiveConfig, OptimizerConfig
+
+__all__ = [
+    "Architecture", "Config", "EstimatorConfig", "EvaluationConfig", "GrpoConfig", "LoraConfig", "MixtureItem",
+    "ModelConfig", "ObjectiveConfig", "OptimizerConfig", "SamplerConfig", "SamplingConfig", "SandboxConfig", "Section",
+    "SftConfig", "TaskConfig", "TokenizerConfig",
+]  # fmt: skip
 
 
 class LoraConfig(Section):
@@ -173,174 +171,6 @@ class EvaluationConfig(Section):
     def passes(self) -> list[int]:
         """The k of pass@k."""
         return sorted({*(self.pass_at or (1, self.samples))})
-
-
-class OptimizerConfig(Section):
-    """AdamW and its learning rate."""
-
-    lr: Positive = Field(1e-4, description="Peak learning rate.")
-    betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = Field(
-        (0.9, 0.99), description="Decay of the running means of the gradient and of its square."
-    )
-    eps: Positive = Field(1e-8, description="Added to the denominator of the update.")
-    weight_decay: NonNegative = Field(0.0, description="Decoupled weight decay, on matrices only.")
-    grad_clip: NonNegative = Field(1.0, description="Largest gradient norm; 0: no clipping.")
-    schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="After the warm-up.")
-    warmup_steps: Natural = Field(0, description="Steps of linear warm-up.")
-    restarts: Natural = Field(
-        0, description="Go through warm-up and schedule this many times more, each from half the peak before."
-    )
-    final_lr: Share = Field(0.0, description="Share of the peak at the last step (linear, cosine).")
-
-
-class EstimatorConfig(Section):
-    """The importance estimator: how completions are re-masked to be scored."""
-
-    name: Name = Field("fading-out", description="fading-out, uniform, d1, coupled, or module.path:function.")
-    min_ratio: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
-        0.6, description="r0, the smallest mask ratio."
-    )
-    ratio: Literal["schedule", "random"] = Field(
-        "schedule",
-        description="schedule: min(r0 + (1-r0)(i+1)/mu, 0.999) at update i; random: uniform in [r0, 1).",
-    )
-    span: Literal["completion", "sequence"] = Field(
-        "completion",
-        description="fading-out: the curve spans the completion, or prompt and completion (as released).",
-    )
-    prompt_mask_rate: Share = Field(0.15, description="d1: share of prompt tokens that is masked.")
-    full_copy: bool = Field(True, description="coupled: average with a fully masked copy.")
-    keep_after_end: bool = Field(
-        False, description="Score tokens after the end of the answer too (as released)."
-    )
-
-
-class ObjectiveConfig(Section):
-    """The clipped loss."""
-
-    name: Name = Field("grpo", description="grpo, gmpo, gspo, or module.path:function.")
-    clip_low: Positive = Field(0.2, description="eps_low: clipped below 1 - eps_low (gmpo: exp(-eps_low)).")
-    clip_high: Positive | None = Field(None, description="eps_high; default: clip_low.")
-    beta: NonNegative = Field(0.0, description="Weight of the KL to the reference; 0 loads no reference.")
-    sync_ref_steps: Natural = Field(
-        0, description="Copy the policy into the reference every N steps; 0: never."
-    )
-
-
-class GrpoConfig(Section):
-    """`maskgrpo grpo`."""
-
-    steps: Count = Field(100, description="Optimiser steps; each rollout serves `updates` of them.")
-    prompts: Count = Field(16, description="Prompts per rollout, over all processes.")
-    group_size: Annotated[int, Field(ge=2)] = Field(8, description="G, completions per prompt; at least 2.")
-    updates: Count = Field(4, description="mu, optimiser steps per rollout, each with a mask of its own.")
-    micro_batch_size: Count = Field(64, description="Completions per forward and backward pass on a device.")
-    logit_chunk: Count = Field(256, description="Positions whose logits are held at once while scoring.")
-    score_with_guidance: bool = Field(
-        False, description="Apply the sampler's guidance to log-probabilities too; published runs do not."
-    )
-    estimator: EstimatorConfig = EstimatorConfig()
-    advantage: Name = Field(
-        "group", description="group, pref, center-only, leave-one-out, or module.path:function."
-    )
-    objective: ObjectiveConfig = ObjectiveConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    save_every: Natural = Field(
-        0, description="Save a checkpoint every N steps; 0: every quarter of an hour. The last and the best one always."
-    )
-    keep_checkpoints: Count = Field(2, description="Older checkpoints beyond these are deleted, never the best one.")
-    evaluate_every: Natural | None = Field(None, description="Steps between evaluations; default: evaluation.every.")
-    log_completions: Natural = Field(
-        4, description="Completions of each rollout written to completions.jsonl."
-    )
-
-
-class Architecture(Section):
-    """A LLaDA-shaped model trained from nothing; its tokenizer is made from the task's words."""
-
-    d_model: Count = Field(128, description="Width; a multiple of n_heads.")
-    n_layers: Count = Field(4, description="Blocks.")
-    n_heads: Count = Field(4, description="Attention heads.")
-    n_kv_heads: Count | None = Field(
-        None, description="Key and value heads; default: n_heads. Divides n_heads."
-    )
-    mlp_hidden_size: Count = Field(384, description="Width inside the feed-forward layers.")
-    max_sequence_length: Count = Field(4096, description="Longest prompt and completion together, in tokens.")
-    rope_theta: Positive = Field(100.0, description="Base of the rotary angles; small, for short sequences.")
-
-
-class MixtureItem(Section):
-    """One part of what `maskgrpo sft` learns at once."""
-
-    task: Name = Field(description="A registered task, or module.path:attribute; it says whether to text or pictures.")
-    weight: Positive = Field(1.0, description="Its share of the examples, among the weights of all parts.")
-    data: Name | None = Field(None, description="Its file, folder or hub id; default: the task's own.")
-    columns: dict[str, str] = Field({}, description="The task's column -> the column of your data.")
-    split: Name = Field("train", description="The split that is trained on.")
-    limit: Count | None = Field(None, description="Use only the first N problems.")
-    length: Count | None = Field(None, description="Answer length in tokens; default: sft.length, or sampler.length.")
-
-
-class SftConfig(Section):
-    """`maskgrpo sft`."""
-
-    mixture: list[MixtureItem] | None = Field(
-        None, min_length=1, description="Several tasks at once, such as text, pictures and questions about pictures; "
-        "default: `task` alone.",
-    )
-    min_mask_rate: Share = Field(0.0, description="Pictures: the least share of tokens that is masked.")
-    caption_dropout: Share = Field(
-        0.0, description="Pictures: share of examples whose caption is left out, which guidance needs."
-    )
-
-    from_scratch: Architecture | None = Field(None, description="Start from nothing instead of model.path.")
-    steps: Count = Field(1000, description="Optimiser steps.")
-    batch_size: Count = Field(64, description="Examples per optimiser step, over all processes.")
-    micro_batch_size: Count = Field(64, description="Examples per forward and backward pass on a device.")
-    logit_chunk: Count = Field(256, description="Positions whose logits are held at once.")
-    split: Name = Field("train", description="The split that is trained on.")
-    length: Count | None = Field(
-        None, description="Answer length, padded with the end token; default: sampler.length."
-    )
-    code_cache: Name | None = Field(
-        "auto", description="Folder of image tokens, so that a picture is encoded once; auto: maskgrpo/codes in "
-        "$XDG_CACHE_HOME or ~/.cache; null: none are kept.",
-    )
-    evaluate_every: Natural | None = Field(None, description="Steps between evaluations; default: evaluation.every.")
-    optimizer: OptimizerConfig = OptimizerConfig()
-    save_every: Natural = Field(
-        0, description="Save a checkpoint every N steps; 0: every quarter of an hour. The last and the best one always."
-    )
-    keep_checkpoints: Count = Field(2, description="Older checkpoints beyond these are deleted, never the best one.")
-
-
-class Side(Section):
-    """Encoder or decoder of an image tokenizer, in MAGVIT-v2's names; one entry a level, the finest first."""
-
-    ch: Count = Field(16, description="Channels, which ch_mult multiplies.")
-    ch_mult: list[Count] = Field([1, 1, 2], min_length=1, description="Channels of each level, in ch.")
-    num_res_blocks: list[Count] = Field([1, 1, 1], min_length=1, description="Residual blocks of each level.")
-
-
-class TokenizerConfig(Section):
-    """`maskgrpo tokenizer`: an image tokenizer (MAGVIT-v2) from the pictures of `task`."""
-
-    steps: Count = Field(5000, description="Optimiser steps.")
-    batch_size: Count = Field(16, description="Pictures per optimiser step.")
-    split: Name = Field("train", description="The split that is trained on.")
-    size: Count = Field(32, description="Pixels of a picture's side; a multiple of a code's side.")
-    codebook_dim: Annotated[int, Field(ge=1, le=24)] = Field(10, description="Bits of a code.")
-    encoder: Side = Side()
-    decoder: Side = Side(num_res_blocks=[1, 1, 2])
-    group_norm_groups: Count = Field(4, description="Groups of every normalisation; divides every level's channels.")
-    l1_weight: NonNegative = Field(0.5, description="Weight of the absolute error of pixels in [-1, 1].")
-    l2_weight: NonNegative = Field(2.0, description="Weight of their squared error.")
-    quantizer_weight: NonNegative = Field(2.0, description="Weight of the loss that draws channels to their signs.")
-    entropy_weight: NonNegative = Field(0.0, description="Weight of the loss for bits that are sure, and used alike.")
-    optimizer: OptimizerConfig = OptimizerConfig(lr=2e-3, schedule="cosine", warmup_steps=100, final_lr=0.02)
-    evaluate_every: Natural = Field(500, description="Judge the round trip every N steps (validation); 0: never.")
-    evaluate_limit: Count = Field(256, description="Validation pictures in such an evaluation.")
-    final_limit: Count = Field(2000, description="Test pictures whose round trip is judged at the end.")
 
 
 class Config(Section):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from maskgrpo_cli import registry
-from maskgrpo_cli.config.checks import settings_of_none, unknown_settings
 from maskgrpo_cli.config.mistakes import MISSING, Mistake, tell
+from maskgrpo_cli.config.names import settings_of_none, unknown_settings
 from maskgrpo_cli.engine.patience import Together, alone, patiently
 from maskgrpo_cli.errors import Away, RunFailed, Stopped, UserError
 from maskgrpo_cli.objective import total_reward
