@@ -76,6 +76,20 @@ def test_mbpp_s_splits_are_the_paper_s(split, ids, tmp_path):
     assert len(load(MBPP, own, tmp_path, split)) == 2
 
 
+def test_mbpp_s_examples_are_those_that_its_paper_keeps_for_that(tmp_path):
+    from maskgrpo_cli import config
+    from maskgrpo_cli.engine.shots import choose
+
+    rows = [{**ROWS["mbpp"], "task_id": n, "text": f"Write {n}."} for n in (11, 1, 2, 3, 601)]
+    asked = load(MBPP, rows, tmp_path, "test")
+    given = {"evaluation.shots": 2, "evaluation.shots_data": str(tmp_path / "rows.jsonl")}
+    shots = choose(config.load("math", {"task.name": "mbpp", "task.rewards": None, **given}), MBPP, asked)
+    assert [example.id for example in shots.examples] == ["1", "2"]
+    turns = shots.before(asked[0]).messages
+    assert [turn["role"] for turn in turns] == ["user", "assistant"] * 2 + ["user"]
+    assert turns[1]["content"] == f"```python\n{TWICE}\n```" and "Write 11." in turns[-1]["content"]
+
+
 def test_a_split_without_rows_is_told(tmp_path):
     with pytest.raises(UserError, match="holds no problems for the task mbpp in the split 'test'"):
         load(MBPP, ROWS["mbpp"], tmp_path, "test")

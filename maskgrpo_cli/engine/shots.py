@@ -63,10 +63,11 @@ def choose(config: Config, task: Task, problems: Sequence[Problem]) -> Shots:
 
 def _load(config: Config, task: Task) -> list[Problem]:
     data = config.evaluation.shots_data
+    split = getattr(task, "shots_split", "train")  # MBPP keeps one for them
     # a file of test problems has no train split: taken whole, it would show the answers that are asked for
     try:
         return task.load(
-            data, "train", columns=config.task.columns if data else None, limit=POOL, offline=config.offline
+            data, split, columns=config.task.columns if data else None, limit=POOL, offline=config.offline
         )
     except UserError as error:
         if data:

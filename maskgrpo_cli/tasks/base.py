@@ -41,6 +41,7 @@ class TableTask:
     published: Mapping[str, Published] = field(default_factory=dict)
     unpack: Callable[[str, Any], Row] | None = None  # question, ground truth -> row, of text made elsewhere
     key: str | None = None
+    shots_split: str = "train"  # where worked examples are taken from
     in_split: Callable[[Row, str], bool] = lambda row, split: True
 
     def load(

@@ -50,4 +50,5 @@ MBPP = CodeTask(
     hub=Hub("google-research-datasets/mbpp", "full", ("train", "validation", "test", "prompt")),
     key="task_id",
     in_split=in_split,
+    shots_split="prompt",
 )
