@@ -9,7 +9,7 @@ from pathlib import Path
 GUEST = Path(__file__).parent / "guest"
 MODULES = {
     "candidate": ("quick_json", "wire", "confine", "candidate"),
-    "tester": ("quick_json", "wire", "confine", "stand_ins", "remote", "stand_in", "tests", "tester"),
+    "tester": ("quick_json", "wire", "confine", "stand_ins", "values", "remote", "stand_in", "tests", "tester"),
 }
 BOOT = """
 import marshal, posix, sys

@@ -15,8 +15,9 @@ import sys
 
 from . import wire
 from .confine import confine
-from .remote import PURE, Gone, Remote
+from .remote import Gone, Remote
 from .tests import Suite
+from .values import PURE
 
 JOB, CLEAN = b"j", b"c"
 
