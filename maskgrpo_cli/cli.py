@@ -18,6 +18,7 @@ from maskgrpo_cli import cli_options as options
 from maskgrpo_cli.cli_data import app as data_app
 from maskgrpo_cli.cli_group import Commands, Interrupted
 from maskgrpo_cli.cli_harness import PASS_ON, lm_eval
+from maskgrpo_cli.cli_keys import overrides
 from maskgrpo_cli.cli_recipes import app as recipes_app
 from maskgrpo_cli.cli_reward_server import reward_server
 from maskgrpo_cli.cli_sample import check_threshold, fitting_recipe, sample
@@ -167,9 +168,9 @@ def evaluate(
     from maskgrpo_cli.config import evaluation
 
     if resume is not None:
-        config = evaluation.load_begun(resume, options.overrides("eval", ctx.params))
+        config = evaluation.load_begun(resume, overrides("eval", ctx.params))
     else:
-        changed = options.overrides("eval", ctx.params)
+        changed = overrides("eval", ctx.params)
         config = evaluation.load_benchmark(recipe or fitting_recipe(model, benchmark), benchmark, changed)
         check_threshold(threshold, config.sampler.name)
         config = with_run_directory(config, f"eval-{benchmark.rpartition(':')[2]}")

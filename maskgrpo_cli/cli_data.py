@@ -8,6 +8,7 @@ import typer
 
 from maskgrpo_cli import cli_options as options
 from maskgrpo_cli.cli_group import Commands
+from maskgrpo_cli.cli_keys import overrides
 
 app = typer.Typer(
     cls=Commands,
@@ -76,7 +77,7 @@ def check(
     """
     from maskgrpo_cli.config.loading import load_overrides
 
-    config = load_overrides(options.overrides("data check", ctx.params))
+    config = load_overrides(overrides("data check", ctx.params))
     from maskgrpo_cli.engine.data_check import run
 
     run(config, split, output)

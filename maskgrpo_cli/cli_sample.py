@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from maskgrpo_cli import cli_options as options
+from maskgrpo_cli.cli_keys import overrides
 from maskgrpo_cli.cli_options import option, words
 from maskgrpo_cli.errors import UserError
 
@@ -175,7 +176,7 @@ def sample(
     if not texts:
         raise UserError("--prompt: say what to ask, or to draw, such as --prompt 'What is 3 + 4?'")
     chosen = recipe or _guessed(ctx.params)
-    config = load(chosen, [*repeated, *options.overrides("sample", ctx.params)], "sample")
+    config = load(chosen, [*repeated, *overrides("sample", ctx.params)], "sample")
     check_threshold(threshold, config.sampler.name)
     if recipe is None:
         typer.secho(f"recipe: {chosen}; another with --recipe NAME", dim=True, err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from maskgrpo_cli import cli_options as options
+from maskgrpo_cli.cli_keys import overrides
 from maskgrpo_cli.cli_training import with_run_directory
 
 
@@ -32,7 +33,7 @@ def tokenizer(
 
     # what a run wrote down holds the run's own directory, which a repetition must not overwrite
     first = [Override("output_dir", None)] if recipes.is_run(recipe) else []
-    config = load(recipe, [*first, *options.overrides("tokenizer", ctx.params)], "tokenizer")
+    config = load(recipe, [*first, *overrides("tokenizer", ctx.params)], "tokenizer")
     name = recipes.label(recipe)
     from maskgrpo_cli.engine.tokenizer import run
 

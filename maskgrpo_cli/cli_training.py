@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from maskgrpo_cli import cli_options as options
+from maskgrpo_cli.cli_keys import overrides
 from maskgrpo_cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def training(command: str, ctx: typer.Context) -> tuple[Config, str, Resume | No
     recipe = ctx.params["recipe"]
     # what a run wrote down holds the run's own directory, which a repetition must not overwrite
     first = [Override("output_dir", None)] if recipes.is_run(recipe) else []
-    config = load(recipe, [*first, *options.overrides(command, ctx.params)], command)
+    config = load(recipe, [*first, *overrides(command, ctx.params)], command)
     name = recipes.label(recipe)
     return with_run_directory(_with_absolute_paths(config), f"{name}-{command}"), name, None
 
@@ -50,7 +50,7 @@ def _resumed(command: str, ctx: typer.Context) -> tuple[Config, str, Resume]:
     begun = ctx.get_parameter_source("recipe").name == "DEFAULT"
     recipe = str(place.run) if begun else ctx.params["recipe"]
     here = Override("output_dir", str(place.run), "--resume")
-    config = load(recipe, [*options.overrides(command, ctx.params), here], command)
+    config = load(recipe, [*overrides(command, ctx.params), here], command)
     resume = Resume(place.checkpoint, ctx.params["force"])
     return _with_absolute_paths(config), recipes.label(str(place.run)), resume
 

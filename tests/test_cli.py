@@ -9,7 +9,7 @@ import sys
 import pytest
 from typer.main import get_command
 
-from maskgrpo_cli import __version__, cli, cli_options, registry
+from maskgrpo_cli import __version__, cli, cli_keys, registry
 from maskgrpo_cli.config import recipes
 
 RUN = "import sys; from maskgrpo_cli.cli import main; main()"
@@ -90,7 +90,7 @@ def test_every_option_is_read():
     taken_otherwise = {"recipe", "set_", "prompt", "count", "trace", "benchmark", "resume", "force", "compare",
                        "generations", "output", "split", "edit", "keep", "strength", "mode", "like", "no_preview"}
     commands = dict(commands_below(get_command(cli.app)))
-    for name, keys in cli_options.KEYS.items():
+    for name, keys in cli_keys.KEYS.items():
         assert {param.name for param in commands[name].params} == set(keys) | taken_otherwise & {
             param.name for param in commands[name].params
         }

@@ -65,11 +65,11 @@ def overrides(model, options):
     """The options of the command line as changes of the recipe."""
     from typer.main import get_command
 
-    from maskgrpo_cli import cli, cli_options
+    from maskgrpo_cli import cli, cli_keys
 
     command = get_command(cli.app).commands["eval"]
     with command.make_context("eval", [*options, "--model", model]) as context:
-        return cli_options.overrides("eval", context.params)
+        return cli_keys.overrides("eval", context.params)
 
 
 if __name__ == "__main__":

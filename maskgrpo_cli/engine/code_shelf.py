@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
+from maskgrpo_cli.engine.whole_file import replace_whole
 
 KEY = 16  # bytes of a key
 LARGEST = 4096  # pictures in one file
@@ -74,11 +75,8 @@ class Shelf:
 
     def _write(self, raw: bytes) -> None:
         name = _name(raw)
-        partial = self.folder / f".{name}.{os.getpid()}.tmp"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(raw)
-            os.replace(partial, self.folder / name)
+            replace_whole(self.folder / name, raw)
         except OSError as error:
             self._useless = True
             self._warn(f"image codes are not kept: {self.folder} cannot be written: {error.strerror}")

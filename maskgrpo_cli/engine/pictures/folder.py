@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import re
@@ -10,6 +9,7 @@ import time
 import unicodedata
 from pathlib import Path
 
+from maskgrpo_cli.engine.whole_file import replace_whole
 from maskgrpo_cli.errors import UserError
 
 SAMPLES = "samples"
@@ -62,14 +62,8 @@ def write(path: Path, content: bytes) -> Path:
     Raises:
         UserError: the disk is full, or not writable; nothing of the file is left.
     """
-    partial = path.with_name(f".{path.name[:64]}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        replace_whole(path, content)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
     return path

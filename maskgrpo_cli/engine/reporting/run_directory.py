@@ -17,6 +17,7 @@ from typing import Any
 
 from maskgrpo_cli.config.runs import CHECKPOINTS, NOTE, SUMMARY, note
 from maskgrpo_cli.engine.lock import RunLock
+from maskgrpo_cli.engine.whole_file import replace_whole
 from maskgrpo_cli.errors import RunFailed, UserError
 
 SET_ASIDE = "set-aside"
@@ -164,20 +165,11 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         RunFailed: the disk is full or not writable; the old file is untouched.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         # A lone surrogate (half a character from a byte-level tokenizer) becomes \udcXX, valid in JSON.
-        with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        replace_whole(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise RunFailed(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
 def _number(line: str, key: str) -> float:
