@@ -169,6 +169,7 @@ def call(*arguments, **environment):
         (["--reward", "shapes", "--reward", "shapes"], "given twice"),
         (["--reward", "shapes", "--host", "0.0.0.0"], "token"),
         (["--reward", "shapes", "--host", "256.1.1.1", "--token-file", "{token}"], "cannot listen there"),
+        (["--reward", "shapes", "--host", "x" * 70, "--token-file", "{token}"], "cannot listen there"),
         (["--reward", "shapes", "--token-file", "nowhere.txt"], "nowhere.txt"),
         (["--reward", "shapes", "--token-file", "{short}"], "at least 16"),
         (["--reward", "shapes", "--tls-cert", "nowhere.pem"], "nowhere.pem"),

@@ -92,8 +92,9 @@ def _bound(host: str, port: int) -> socket.socket:
         except OSError:
             listening.close()
             raise
-    except OSError as error:
-        raise UserError(f"--host {host} --port {port}: cannot listen there: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:  # a name may be none that can be written in DNS
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"--host {host} --port {port}: cannot listen there: {why}") from error
     return listening
 
 

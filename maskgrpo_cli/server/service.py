@@ -88,11 +88,13 @@ class Service:
         self.queue.put(job)
         try:
             await asyncio.wait_for(job.done, timeout)
-        except asyncio.TimeoutError:
-            raise Refused(504, "deadline", f"there are no scores after {timeout:g} s", retry_after=1) from None
-        finally:
+        except BaseException as error:
             self.queue.remove(job)
             job.done.cancel()
+            if isinstance(error, asyncio.TimeoutError):
+                why = f"there are no scores after {timeout:g} s"
+                raise Refused(504, "deadline", why, retry_after=1) from None
+            raise
         self.metrics.count_scores(job.scores)
         self.metrics.queue_seconds.observe(job.queue_s)
 
