@@ -10,7 +10,7 @@ from PIL import Image
 
 from maskgrpo_cli import registry
 from maskgrpo_cli.errors import UserError
-from maskgrpo_cli.modalities.image import STILL_MASKED, ImageModality, as_bytes, as_pixels
+from maskgrpo_cli.modalities.image import STILL_MASKED, ImageModality, as_bytes, as_pixels, file_name
 from maskgrpo_cli.models.loading import load_tokenizer
 from maskgrpo_cli.models.magvit import MagvitModel
 from maskgrpo_cli.models.magvit_config import MagvitConfig, Side
@@ -186,3 +186,17 @@ def test_the_tokenizer_model_draws_what_it_decodes():
         assert np.abs(np.asarray(picture).transpose(2, 0, 1) - pixels.numpy()).max() <= 0.5 + 1e-3
     read = modality.answers(pictures, N)
     assert ((read >= FIRST) & (read < FIRST + 64)).all()
+
+
+# --- files ----------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.text(max_size=80), min_size=2, max_size=2, unique=True))
+def test_two_names_never_share_a_file(names):
+    one, other = map(file_name, names)
+    assert one != other and all(len(name) <= 60 and set(name).isdisjoint("/\\: \0") for name in (one, other))
+
+
+def test_a_plain_name_stays_and_an_odd_one_is_marked():
+    assert file_name("geneval-test-0-1") == "geneval-test-0-1"
+    assert file_name("a/b").startswith("a_b-") and file_name("a/b") != file_name("a_b") != file_name("a b")

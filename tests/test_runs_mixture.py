@@ -17,6 +17,7 @@ from maskgrpo_cli.engine.reporting.display import make_reporter
 from maskgrpo_cli.engine.session import Session
 from maskgrpo_cli.engine.sft import Sft, run
 from maskgrpo_cli.errors import UserError
+from maskgrpo_cli.models.magvit import MagvitModel
 from maskgrpo_cli.noise import Noise
 from maskgrpo_cli.tasks.shapes import SHAPES
 
@@ -156,3 +157,39 @@ def test_a_length_that_no_picture_has(configured):
     config = configured(length=63)
     with pytest.raises(UserError, match="63 image tokens"):
         run(config, "mine")
+
+
+def test_a_part_has_a_prompt_length_of_its_own(configured):
+    sums = {"task": "arithmetic", "limit": 8, "length": 16}
+    shorter = configured(mixture=[{"task": "shapes", "limit": 8}, sums | {"max_prompt_length": 3}])
+    with pytest.raises(UserError, match=r"sft\.mixture\[1\]\.max_prompt_length = 3: every prompt is longer") as told:
+        shorter.task.over_long = "drop"
+        method(shorter)
+    assert "task.max_prompt_length" not in str(told.value)
+    shorter.task.over_long = "truncate"
+    captions, cut = method(shorter).parts
+    assert max(map(len, cut.prompts)) == 3 < max(map(len, captions.prompts))
+    longer = configured(mixture=[{"task": "shapes", "limit": 8, "max_prompt_length": 121}])
+    with pytest.raises(UserError, match=r"mixture\[0\]\.max_prompt_length = 121: .* room for 120 caption tokens"):
+        method(longer)
+
+
+def test_a_missing_image_tokenizer_is_named_as_such(configured):
+    config = configured()
+    for name, told in (("./nowhere", "model.image_tokenizer './nowhere': no such folder"),
+                       ("nowhere", "bundled: tiny-shapes-tokenizer; a hub id")):
+        config.model.image_tokenizer = name
+        with pytest.raises(UserError, match=told):
+            method(config)
+
+
+def test_pictures_that_are_asked_about_are_encoded_once(configured, questions, tmp_path, monkeypatch):
+    """Same prompts with and without the shelf; a second start opens and encodes none of them."""
+    asked = [{"task": "picture-questions", "data": questions, "length": 8}]
+    plain = method(configured(mixture=asked)).parts[0].prompts
+    (part,) = method(configured(mixture=asked, code_cache=str(tmp_path / "codes"))).parts
+    assert part.prompts == plain and len({tuple(prompt) for prompt in plain}) == 4
+    assert len([*(tmp_path / "codes").rglob("*.safetensors")]) == 1
+    monkeypatch.setattr(MagvitModel, "encode", lambda *_: pytest.fail("encoded anew"))
+    (again,) = method(configured(mixture=asked, code_cache=str(tmp_path / "codes"))).parts
+    assert again.prompts == plain

@@ -34,6 +34,9 @@ class MixtureItem(Section):
     split: Name = Field("train", description="The split that is trained on.")
     limit: Count | None = Field(None, description="Use only the first N problems.")
     length: Count | None = Field(None, description="Answer length in tokens; default: sft.length, or sampler.length.")
+    max_prompt_length: Count | None = Field(
+        None, description="Longest prompt in tokens; default: task.max_prompt_length, which captions cannot exceed."
+    )
 
 
 class SftConfig(Section):

@@ -38,9 +38,13 @@ def reward_weights(config: Config, task: Task) -> dict[str, float]:
 
 
 def encode_prompts(
-    problems: Sequence[Problem], modality: Modality, settings: TaskConfig, warn: Callable[[str], None]
+    problems: Sequence[Problem],
+    modality: Modality,
+    settings: TaskConfig,
+    warn: Callable[[str], None],
+    key: str = "task.max_prompt_length",
 ) -> tuple[list[Problem], list[list[int]]]:
-    """Problems and prompt ids under the recipe's policy for over-long prompts.
+    """Problems and prompt ids under the recipe's policy for over-long prompts; `key` says where the limit stands.
 
     Raises:
         UserError: no prompt is short enough.
@@ -57,12 +61,12 @@ def encode_prompts(
     if long:
         done = "dropped" if settings.over_long == "drop" else "cut"
         warn(
-            f"{long} of {len(problems)} prompts are longer than task.max_prompt_length = "
+            f"{long} of {len(problems)} prompts are longer than {key} = "
             f"{settings.max_prompt_length} tokens and were {done}"
         )
     if not kept:
         raise UserError(
-            f"task.max_prompt_length = {settings.max_prompt_length}: every prompt is longer; "
+            f"{key} = {settings.max_prompt_length}: every prompt is longer; "
             "raise it, or set task.over_long to truncate"
         )
     return kept, prompts

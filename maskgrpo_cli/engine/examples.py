@@ -12,6 +12,7 @@ from maskgrpo_cli import registry
 from maskgrpo_cli.config.schema import Config, MixtureItem, SftConfig
 from maskgrpo_cli.engine import data
 from maskgrpo_cli.engine.arguments import taken
+from maskgrpo_cli.engine.asked import with_codes
 from maskgrpo_cli.engine.codes import code_folder, picture_answers
 from maskgrpo_cli.engine.modality import modality_of
 from maskgrpo_cli.engine.policy import Policy
@@ -74,7 +75,7 @@ def load_parts(session: Session, policy: Policy) -> list[Part]:
     Raises:
         UserError: a part has nothing to learn from, or does not fit the model.
     """
-    parts = [_part(session, policy, item) for item in items(session.config)]
+    parts = [_part(session, policy, item, number) for number, item in enumerate(items(session.config))]
     names = [part.name for part in parts]
     for number, part in enumerate(parts):
         if names.count(part.name) > 1:
@@ -82,7 +83,7 @@ def load_parts(session: Session, policy: Policy) -> list[Part]:
     return parts
 
 
-def _part(session: Session, policy: Policy, item: MixtureItem) -> Part:
+def _part(session: Session, policy: Policy, item: MixtureItem, number: int) -> Part:
     config, warn = session.config, session.reporter.warn
     task = registry.resolve("task", item.task)
     modality = policy.modalities(modality_of(task))
@@ -93,7 +94,18 @@ def _part(session: Session, policy: Policy, item: MixtureItem) -> Part:
     problems = [problem for problem in problems if has_answer(task, problem)]
     if not problems:
         raise UserError(f"task '{item.task}' has no worked answers to train on")
-    kept, prompts = data.encode_prompts(problems, modality, config.task, warn)
+    settings, key = config.task, "task.max_prompt_length"
+    if item.max_prompt_length is not None:
+        key = f"sft.mixture[{number}].max_prompt_length"
+        settings = settings.model_copy(update={"max_prompt_length": item.max_prompt_length})
+        longest = getattr(modality, "longest_prompt", item.max_prompt_length)
+        if item.max_prompt_length > longest:
+            raise UserError(
+                f"{key} = {item.max_prompt_length}: a canvas of pictures has room for {longest} caption tokens, "
+                f"task.max_prompt_length; write at most that, or raise it"
+            )
+    problems = with_codes(session, policy, modality, problems)
+    kept, prompts = data.encode_prompts(problems, modality, settings, warn, key)
     length = item.length or config.sft.length or config.sampler.length
     answers = _answers(session, modality, task, kept, length)
     if cut := int(modality.missing(answers).sum()):

@@ -76,5 +76,6 @@ def image_tokenizer(config: Config, wanted_by: str, device: torch.device) -> Mag
             f"model.image_tokenizer: task '{config.task.name}' needs one (modality '{wanted_by}'): "
             f"write {IMAGE_TOKENIZERS}"
         )
-    tokenizer = MagvitModel.from_folder(locate(name, offline=config.offline))
+    folder = locate(name, offline=config.offline, what="model.image_tokenizer", bundled="tiny-shapes-tokenizer")
+    tokenizer = MagvitModel.from_folder(folder)
     return tokenizer.requires_grad_(False).to(device)

@@ -13,6 +13,7 @@ from torch import Tensor
 from maskgrpo_cli import registry
 from maskgrpo_cli.config.schema import Config
 from maskgrpo_cli.engine import data
+from maskgrpo_cli.engine.asked import with_codes
 from maskgrpo_cli.engine.devices import gather_rows, share
 from maskgrpo_cli.engine.generation import generate
 from maskgrpo_cli.engine.judging import styles, verdicts
@@ -67,7 +68,7 @@ class Collector:
         self.session, self.policy, self.task = session, policy, task
         self.settings, self.sampler, self.seed = config.grpo, config.sampler, config.seed
         self.problems, self.prompts = data.encode_prompts(
-            problems, policy.modality, config.task, session.reporter.warn
+            with_codes(session, policy, policy.modality, problems), policy.modality, config.task, session.reporter.warn
         )
         policy.modality.canvas(self.prompts[:1], self.sampler.length)  # a length that nothing has is told at once
         self.rewards = session.rewards(task)

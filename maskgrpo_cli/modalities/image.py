@@ -5,6 +5,7 @@ Shapes: B pictures, N image tokens, h x w rows and columns of tokens, H x W pixe
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from maskgrpo_cli.errors import RunFailed, UserError
 from maskgrpo_cli.modalities.layouts import special_ids, text_to_image
 from maskgrpo_cli.types import Canvas, Vocabulary
 
+LONGEST_NAME = 48  # letters, of up to four bytes each, of a saved picture's name
 STILL_MASKED = 128  # the grey of what has no image token yet
 
 
@@ -165,10 +167,14 @@ class ImageModality:
         return torch.cat(codes) + self.vocabulary.first
 
     def written(self, completion: Image.Image, folder: Path | None, name: str) -> str:
-        """`FOLDER/name.png`, the last part of the folder and the file, where the picture was saved; else its size."""
+        """`FOLDER/name.png`, the last part of the folder and the file, where the picture was saved; else its size.
+
+        A name that no file can have everywhere, such as one with `/`, has `_` in those places and ends in a hash of
+        the whole name, so that two names never share a file.
+        """
         if folder is None:
             return f"a picture of {completion.width}x{completion.height} pixels"
-        name = re.sub(r"[^\w.-]", "_", name)
+        name = file_name(name)
         partial, whole = folder / f".{name}.{os.getpid()}.tmp", folder / f"{name}.png"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -183,6 +189,12 @@ class ImageModality:
         """The code of each image token of one response [N], None where it is still masked; for traces."""
         first, mask_id = self.vocabulary.first, self.vocabulary.mask_id
         return [None if index == mask_id else str(index - first) for index in row.tolist()]
+
+
+def file_name(name: str) -> str:
+    """A name as that of a file: letters, digits, `_`, `.` and `-` stay; what had to change ends in a hash of it."""
+    plain = re.sub(r"[^\w.-]", "_", name)[:LONGEST_NAME]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:10]}"
 
 
 def as_bytes(images: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from maskgrpo_cli.errors import UserError
 from maskgrpo_cli.modalities.image import ImageTokenizer, as_pixels
@@ -14,7 +15,7 @@ from maskgrpo_cli.modalities.text import TextModality
 
 
 class UnderstandingModality(TextModality):
-    """`mmu soi picture eoi question`, then an answer as in text; a turn's picture is its `picture`.
+    """`mmu soi picture eoi question`, then an answer as in text; a turn's picture, or its codes [N], is its `picture`.
 
     Args:
         tokenizer, mask_id, rows: as for `TextModality`.
@@ -42,7 +43,7 @@ class UnderstandingModality(TextModality):
         if side**2 != picture_tokens:
             raise UserError(f"config.json: num_vq_tokens = {picture_tokens}: pictures to be asked about are squares")
         self.size = (side * pictures.factor,) * 2
-        self.prompt_overhead = picture_tokens + 3  # mmu, soi, the codes, eoi
+        self.picture_tokens, self.prompt_overhead = picture_tokens, picture_tokens + 3  # mmu, soi, the codes, eoi
 
     def encode(self, chats: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[int]]:
         """Prompt ids of chats; the last picture of each stands before its text.
@@ -53,12 +54,18 @@ class UnderstandingModality(TextModality):
         prompts: list[list[int]] = []
         for start in range(0, len(chats), self.batch_size):
             some = chats[start : start + self.batch_size]
-            pixels = torch.stack([as_pixels(_picture(chat), self.size) for chat in some])
-            before = understanding_prompt(self.pictures.encode(pixels).cpu() + len(self.tokenizer), self.special)
+            codes = self._codes([_picture(chat) for chat in some])
+            before = understanding_prompt(codes + len(self.tokenizer), self.special)
             for picture, text in zip(before.tolist(), super().encode(some), strict=True):
                 begun = text if text[:1] == [self.special.bos] else [self.special.bos, *text]
                 prompts.append(picture + begun)
         return prompts
+
+    def _codes(self, given: Sequence[Any]) -> Tensor:
+        """Codes [B, N] of pictures, of which some may be codes [N] already."""
+        pixels = [as_pixels(one, self.size) for one in given if not isinstance(one, Tensor)]
+        made = iter(self.pictures.encode(torch.stack(pixels)).cpu() if pixels else ())
+        return torch.stack([one if isinstance(one, Tensor) else next(made) for one in given])
 
     def cut(self, prompt: list[int], length: int) -> list[int]:
         """The picture, and the end of the question."""

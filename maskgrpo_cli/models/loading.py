@@ -17,8 +17,14 @@ def bundled_names() -> list[str]:
     return sorted(path.parent.name for path in BUNDLED.glob("*/tokenizer.json"))
 
 
-def locate(name: str, *, revision: str | None = None, offline: bool = False) -> Path:
+def locate(
+    name: str, *, revision: str | None = None, offline: bool = False, what: str = "model", bundled: str | None = None
+) -> Path:
     """The folder with config.json and safetensors for a bundled name, folder, run directory or hub id.
+
+    Args:
+        what: what is looked for, as messages call it.
+        bundled: the bundled names that a message offers; default: the models.
 
     Raises:
         UserError: nothing is there, or the hub cannot be reached; says what was tried.
@@ -27,44 +33,46 @@ def locate(name: str, *, revision: str | None = None, offline: bool = False) -> 
     if (BUNDLED / name / "config.json").is_file() and not folder.exists():
         return BUNDLED / name
     if folder.exists():
-        return _in_folder(folder)
+        return _in_folder(folder, what)
     if name.count("/") > 1 or name.startswith((".", "/", "~")) or name.endswith("/"):
-        raise UserError(f"model '{name}': no such folder")
+        raise UserError(f"{what} '{name}': no such folder")
     if "/" not in name:
         raise UserError(
-            f"model '{name}': no such folder or bundled model\n"
-            f"  bundled: {', '.join(bundled_names())}; a hub id reads owner/name"
+            f"{what} '{name}': no such folder or bundled model\n"
+            f"  bundled: {bundled or ', '.join(bundled_names())}; a hub id reads owner/name"
         )
-    return _from_hub(name, revision, offline)
+    return _from_hub(name, revision, offline, what)
 
 
-def _in_folder(folder: Path) -> Path:
+def _in_folder(folder: Path, what: str) -> Path:
     for candidate in (folder, folder / "model"):
         if (candidate / "config.json").is_file():
             if any(candidate.glob("*.safetensors")):
                 return candidate
             raise UserError(
-                f"model '{candidate}': config.json but no .safetensors; pickled weights (.bin, .pt) are not read"
+                f"{what} '{candidate}': config.json but no .safetensors; pickled weights (.bin, .pt) are not read"
             )
-    hint = "; for a LoRA adapter use --adapter" if (folder / "adapter_config.json").is_file() else ""
-    raise UserError(f"model '{folder}': there is no config.json in this folder{hint}")
+    adapter = what == "model" and (folder / "adapter_config.json").is_file()
+    hint = "; for a LoRA adapter use --adapter" if adapter else ""
+    raise UserError(f"{what} '{folder}': there is no config.json in this folder{hint}")
 
 
-def _from_hub(name: str, revision: str | None, offline: bool) -> Path:
+def _from_hub(name: str, revision: str | None, offline: bool, what: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=_PATTERNS, local_files_only=offline))
     except HFValidationError as error:
-        raise UserError(f"model '{name}': neither a folder nor a well-formed hub id (owner/name)") from error
+        raise UserError(f"{what} '{name}': neither a folder nor a well-formed hub id (owner/name)") from error
     except LocalEntryNotFoundError as error:
         why = "--offline is set and it" if offline else "the hub cannot be reached and it"
+        option = "--model " if what == "model" else f"{what}="
         raise UserError(
-            f"model '{name}': {why} is not in the local cache\n  give a folder: --model path/to/{name.split('/')[-1]}"
+            f"{what} '{name}': {why} is not in the local cache\n  give a folder: {option}path/to/{name.split('/')[-1]}"
         ) from error
     except (HfHubHTTPError, OSError) as error:
-        raise UserError(f"model '{name}': the hub answered: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{what} '{name}': the hub answered: {str(error).splitlines()[0]}") from error
 
 
 def read_config(folder: Path) -> dict:
