@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import tiny_clip
 import torch
+from clip_parts import hub_cache  # noqa: F401  a fixture
 from hypothesis import given
 from hypothesis import strategies as st
 from parity import GOLDEN
 from PIL import Image
 from safetensors.torch import load_file
-from test_rewards_clip import hub_cache  # noqa: F401  a fixture
 from tiny_clip import PROMPTS, SIDE
 
 from maskgrpo_cli import registry
