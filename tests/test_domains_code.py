@@ -12,6 +12,7 @@ from maskgrpo_cli.domains.code import (
     code_of,
     defines,
     fenced,
+    imports_of,
     parses,
     program_of,
     source_of,
@@ -104,6 +105,15 @@ def test_whole_programs(text, source):
 def test_what_stands_before_a_function():
     assert before(OPENING, "f") == OPENING[: OPENING.index("def f(")]
     assert before(OPENING, "helper") == "import math\n\n\n" and before(OPENING, "none") == ""
+
+
+@pytest.mark.parametrize("tests, imports", [
+    (["assert f(1) == sys.getsizeof(1)", "assert math.isclose(f(1), 2)"], "import math\nimport sys"),
+    (["import math\nassert math.pi"], ""), (["from x import math\nassert math.pi"], ""), (["sys = f(1)\nsys.x"], ""),
+    (["assert numpy.sum(f(1))"], ""), (["assert f(sys)"], ""), (["assert ("], ""), ([], ""),
+])
+def test_the_modules_that_tests_use_without_importing_them(tests, imports):
+    assert imports_of(tests) == imports
 
 
 @pytest.mark.parametrize("test, name", [

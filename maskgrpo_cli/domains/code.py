@@ -8,7 +8,9 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maskgrpo_cli.types import Program
@@ -135,6 +137,22 @@ def program_of(
 ) -> Program:
     """What is run of a completion: its program with the tests of its problem."""
     return Program(source_of(text, entry_point, opening), tuple(tests), setup, SOLUTION)
+
+
+def imports_of(tests: Sequence[str]) -> str:
+    """Imports of the standard modules that tests use without importing them (`sys.getsizeof(...)`).
+
+    As published, tests run where the program's own imports are at hand; kept apart from it, they need theirs.
+    """
+    used, bound = set(), set()
+    for node in (node for test in tests for node in ast.walk(tree_of(test) or ast.Module([], []))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            used.add(node.value.id)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            bound |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+    return "\n".join(f"import {name}" for name in sorted((used - bound) & sys.stdlib_module_names))
 
 
 def called_in(test: str) -> str:

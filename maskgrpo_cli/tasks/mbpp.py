@@ -5,7 +5,7 @@ The prompt is the paper's: the sentence and the assertions; a program is right t
 
 from __future__ import annotations
 
-from maskgrpo_cli.domains.code import called_in, fenced
+from maskgrpo_cli.domains.code import called_in, fenced, imports_of
 from maskgrpo_cli.tasks.base import Built, Row
 from maskgrpo_cli.tasks.code import ANSWER, CodeTask, text, texts, unrun
 from maskgrpo_cli.tasks.hub import Hub
@@ -33,7 +33,8 @@ def in_split(row: Row, split: str) -> bool:
 def _build(row: Row) -> Built:
     asked, tests = text(row["text"], "text").strip(), texts(row["test_list"], "test_list")
     imports = "\n".join(texts(row.get("test_imports") or [], "test_imports"))
-    setup = "\n".join(part for part in (imports, text(row.get("test_setup_code"), "test_setup_code")) if part)
+    parts = (imports_of(tests), imports, text(row.get("test_setup_code"), "test_setup_code"))
+    setup = "\n".join(part for part in parts if part)
     code = text(row.get("code"), "code").rstrip()
     columns = {"tests": tests, "setup": setup, "entry_point": called_in(tests[0]) if tests else ""}
     prompt = PROMPT.format(text=asked, tests="\n".join(tests), answer=ANSWER)
