@@ -446,10 +446,10 @@ def test_schedules_of_the_samplers(name, right):
 
 def test_sampling_changes_what_sample_draws_and_nothing_else(tmp_path):
     path = tmp_path / "recipe.yaml"
-    path.write_text("sampler: {steps: 8, temperature: 1.0}\nsampling: {steps: 16, temperature: 0.5}\n")
+    path.write_text("sampler: {steps: 20, temperature: 1.0}\nsampling: {steps: 32, temperature: 0.5}\n")
     drawn = config.load(str(path), [], "sample").sampler
-    assert (drawn.steps, drawn.temperature, drawn.guidance) == (16, 0.5, 0.0)
-    said = config.load(str(path), ["sampler.steps=3"], "sample").sampler  # what is asked for stands above both
-    assert (said.steps, said.temperature) == (3, 0.5)
+    assert (drawn.steps, drawn.temperature, drawn.guidance) == (32, 0.5, 0.0)
+    said = config.load(str(path), ["sampler.steps=40"], "sample").sampler  # what is asked for stands above both
+    assert (said.steps, said.temperature) == (40, 0.5)
     for command in ("grpo", "sft", "eval"):
         assert config.load(str(path), [], command).sampler.temperature == 1.0
