@@ -52,8 +52,8 @@ def test_a_key_is_split_where_names_may_hold_dots(text, path):
 
 
 @pytest.mark.parametrize(("setting", "told"), [
-    ("clip.model=[1]", "task.reward_settings.clip.model = [1] (--set): a number, or text, or true or false, or null, or "
-                       "a list, not empty, each text, not empty"),
+    ("clip.model=[1]", "task.reward_settings.clip.model = [1] (--set): a number, or text, or true or false, or null, "
+                       "or a list, not empty, each text, not empty"),
     ("clip.model=[a]", "task.reward_settings.clip.model = ['a'] (--set): one value, not a list"),
     ("clip.batch_size=.inf", "task.reward_settings.clip.batch_size = inf (--set): a number, or text, or true or false"),
     ("clip=3", "task.reward_settings.clip = 3 (--set): a mapping from names to values, each a number, or text"),
