@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
+import typer
+
 from maskgrpo_cli import cli_options as options
 from maskgrpo_cli.errors import UserError
 
@@ -41,46 +43,110 @@ RewardSet = Annotated[
     ),
 ]
 Host = Annotated[
-    str, options.option("--host", "ADDRESS", "Default: 127.0.0.1, this machine only; any other needs a token.")
+    str,
+    options.option(
+        "--host", "ADDRESS", "Default: 127.0.0.1, this machine only; any other needs a token. Example: --host 0.0.0.0"
+    ),
 ]
-Port = Annotated[int, options.option("--port", "N", "Default: 8080; 0 takes a free one.", min=0, max=65535)]
+Port = Annotated[
+    int, options.option("--port", "N", "Default: 8080; 0 takes a free one. Example: --port 8090", min=0, max=65535)
+]
 TokenFile = Annotated[
     str | None,
     options.option(
         "--token-file", "FILE", f"The token that clients must send, or set {TOKEN}. Example: --token-file token.txt"
     ),
 ]
-TlsCert = Annotated[str | None, options.option("--tls-cert", "FILE", "A certificate in PEM. Example: --tls-cert c.pem")]
-TlsKey = Annotated[str | None, options.option("--tls-key", "FILE", "Its key; default: in the certificate's file.")]
+TlsCert = Annotated[
+    str | None,
+    options.option(
+        "--tls-cert", "FILE", "A certificate in PEM; with --check the one that is trusted. Example: --tls-cert c.pem"
+    ),
+]
+TlsKey = Annotated[
+    str | None,
+    options.option("--tls-key", "FILE", "Its key; default: in the certificate's file. Example: --tls-key key.pem"),
+]
 Devices = Annotated[
     str,
     options.option(
         "--device", "NAME[,NAME...]", "cpu, cuda, cuda:N, mps or auto (the default). Example: --device cuda:0,cuda:1"
     ),
 ]
-Workers = Annotated[int, options.option("--workers", "N", "Processes for each device; default: 1.", min=1, max=256)]
-MaxBatch = Annotated[int, options.option("--max-batch", "N", "Items scored at once; default: 32.", min=1)]
-MaxWait = Annotated[
-    float, options.option("--max-wait-ms", "MS", "How long a batch waits for more items; default: 10.", min=0)
+Workers = Annotated[
+    int, options.option("--workers", "N", "Processes for each device; default: 1. Example: --workers 2", min=1, max=256)
 ]
-QueueSize = Annotated[int, options.option("--queue", "N", "Items that may wait at once; default: 4096.", min=1)]
+MaxBatch = Annotated[
+    int, options.option("--max-batch", "N", "Items at once; default: 32. Example: --max-batch 64", min=1)
+]
+MaxWait = Annotated[
+    float,
+    options.option(
+        "--max-wait-ms", "MS", "How long a batch waits for more items; default: 10. Example: --max-wait-ms 50", min=0
+    ),
+]
+QueueSize = Annotated[
+    int, options.option("--queue", "N", "Items that may wait at once; default: 4096. Example: --queue 8192", min=1)
+]
 Timeout = Annotated[
-    float, options.option("--timeout", "SECONDS", "Until an answer is given up; default: 300.", min=0.001)
+    float,
+    options.option(
+        "--timeout", "SECONDS", "Until an answer is given up; default: 300. Example: --timeout 60", min=0.001
+    ),
 ]
 BatchTimeout = Annotated[
     float,
-    options.option("--batch-timeout", "SECONDS", "Until a worker that hangs is replaced; default: 120.", min=0.001),
+    options.option(
+        "--batch-timeout",
+        "SECONDS",
+        "Until a worker that hangs is replaced; default: 120. Example: --batch-timeout 600",
+        min=0.001,
+    ),
 ]
-MaxBody = Annotated[float, options.option("--max-body", "MB", "Of a request; default: 64.", min=0.001)]
-MaxMemory = Annotated[float, options.option("--max-memory", "MB", "Of all requests at once; default: 1024.", min=0.001)]
-MaxItems = Annotated[int, options.option("--max-items", "N", "In a request; default: 1024.", min=1)]
-MaxPictures = Annotated[int, options.option("--max-pictures", "N", "In a request; default: 256.", min=1)]
-MaxPixels = Annotated[int, options.option("--max-pixels", "N", "Of a picture; default: 2048 x 2048.", min=1)]
-MaxText = Annotated[int, options.option("--max-text", "N", "Characters of a prompt or text; default: 100000.", min=1)]
-MaxConnections = Annotated[int, options.option("--max-connections", "N", "At once; default: 512.", min=2)]
+MaxBody = Annotated[
+    float, options.option("--max-body", "MB", "Of a request; default: 64. Example: --max-body 16", min=0.001)
+]
+MaxMemory = Annotated[
+    float,
+    options.option(
+        "--max-memory", "MB", "Of all requests at once; default: 1024. Example: --max-memory 4096", min=0.001
+    ),
+]
+MaxItems = Annotated[
+    int, options.option("--max-items", "N", "In a request; default: 1024. Example: --max-items 64", min=1)
+]
+MaxPictures = Annotated[
+    int, options.option("--max-pictures", "N", "In a request; default: 256. Example: --max-pictures 64", min=1)
+]
+MaxPixels = Annotated[
+    int,
+    options.option(
+        "--max-pixels", "N", "Pixels of a picture, at most; default: 2048 x 2048. Example: --max-pixels 1048576", min=1
+    ),
+]
+MaxText = Annotated[
+    int,
+    options.option(
+        "--max-text", "N", "Characters of a prompt or text; default: 100000. Example: --max-text 20000", min=1
+    ),
+]
+MaxConnections = Annotated[
+    int, options.option("--max-connections", "N", "At once; default: 512. Example: --max-connections 64", min=2)
+]
+Check = Annotated[
+    str | None,
+    options.option(
+        "--check",
+        "URL",
+        "Serve nothing: score a built-in sample at this server and compare with the same rewards here; leave with 0 "
+        "if all is well, 1 if not, 2 for a mistake of yours. Example: --check http://127.0.0.1:8080",
+    ),
+]
+CHECKED = ("check", "reward", "set_", "token_file", "tls_cert", "device", "timeout", "offline")
 
 
 def reward_server(
+    ctx: typer.Context,
     reward: Reward = None,
     set_: RewardSet = None,
     host: Host = "127.0.0.1",
@@ -103,6 +169,7 @@ def reward_server(
     max_text: MaxText = 100_000,
     max_connections: MaxConnections = 512,
     offline: options.Offline = False,
+    check: Check = None,
 ) -> None:
     """Serve rewards over HTTP, to this machine, or with a token to others.
 
@@ -114,7 +181,10 @@ def reward_server(
       maskgrpo reward-server --reward shapes
       maskgrpo reward-server --reward clip --reward my.module:score --set clip.dtype=float16 --device cuda:0,cuda:1
       maskgrpo reward-server --reward hpsv2 --host 0.0.0.0 --token-file token.txt --tls-cert cert.pem --tls-key key.pem
+      maskgrpo reward-server --check https://gpu-7:8080 --token-file token.txt --tls-cert cert.pem
     """
+    if check is not None:
+        return _check(ctx, check, reward or [], set_ or [], token_file, tls_cert, device, timeout, offline)
     if not reward:
         raise UserError("name the rewards to serve, such as: maskgrpo reward-server --reward shapes")
     if twice := [name for name in reward if reward.count(name) > 1]:
@@ -152,6 +222,32 @@ def reward_server(
     run(reward, settings, devices, workers, offline, chosen)
 
 
+def _check(
+    ctx: typer.Context,
+    url: str,
+    names: list[str],
+    set_: list[str],
+    token_file: str | None,
+    tls_cert: str | None,
+    device: str,
+    timeout: float,
+    offline: bool,
+) -> None:
+    """See `engine.reward_check`; options that only serving reads are mistakes."""
+    for param in ctx.command.params:
+        if param.name not in CHECKED and ctx.get_parameter_source(param.name).name == "COMMANDLINE":
+            raise UserError(f"--check reads no {param.opts[0]}; take it out")
+    if not math.isfinite(timeout):
+        raise UserError(f"--timeout {timeout}: write a number that is finite")
+    if "," in device:
+        raise UserError(f"--device {device}: with --check name one device, for the rewards here")
+    (place,) = _devices(device)
+    settings, token = reward_settings(set_, names), _token(token_file)
+    from maskgrpo_cli.engine.reward_check import run
+
+    run(url, names, settings, place, offline, token=token, ca_file=tls_cert, timeout=timeout)
+
+
 def reward_settings(texts: list[str], names: list[str]) -> dict[str, dict[str, Any]]:
     """Reward -> setting -> value, of `name.key=value` texts; raises UserError for what cannot be read."""
     from maskgrpo_cli.config.yaml_file import parse_value
@@ -163,7 +259,7 @@ def reward_settings(texts: list[str], names: list[str]) -> dict[str, dict[str, A
         if not equals or not name or not key:
             raise UserError(f"--set {text}: write NAME.KEY=VALUE, such as --set clip.dtype=float16")
         if name not in names:
-            raise UserError(f"--set {text}: there is no --reward {name} here; there are: {', '.join(names)}")
+            raise UserError(f"--set {text}: there is no --reward {name} here; there are: {', '.join(names) or 'none'}")
         try:
             settings.setdefault(name, {})[key] = parse_value(value)
         except ValueError as error:

@@ -30,7 +30,7 @@ from maskgrpo_cli.server.serve import run
 if __name__ == "__main__":
     said = json.loads(sys.argv[1])
     rewards = loads(said.pop("rewards"), said.pop("workers"), said.pop("refuse", ""))
-    run(rewards, Options(port=0, **{**said, "limits": Limits(**said.pop("limits", {}))}))
+    run(rewards, Options(**{"port": 0, **said, "limits": Limits(**said.pop("limits", {}))}))
 """
 
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from maskgrpo_cli.errors import UserError
+from maskgrpo_cli.registry import resolve
 from maskgrpo_cli.server.worker import Loaded
 
 
@@ -42,10 +43,10 @@ def faulty(prompts, completions, **columns):
 
 @contextlib.contextmanager
 def loaded(names, refuse=""):
-    """The rewards of these names, for `server.serve.run`."""
+    """The rewards of these names, those of this file or functions as a recipe names them, for `server.serve.run`."""
     if refuse:
         raise UserError(refuse)
-    yield {name: Loaded(globals()[name], f"{name}-1") for name in names}
+    yield {name: Loaded(globals().get(name) or resolve("reward", name), f"{name}-1") for name in names}
 
 
 def loads(names, workers=1, refuse=""):

@@ -16,7 +16,7 @@ RUN = "import sys; from maskgrpo_cli.cli import main; main()"
 COMMANDS = [
     ["grpo"], ["sft"], ["sample"], ["eval"], ["recipes"],
     ["recipes", "list"], ["recipes", "show"], ["recipes", "copy"], ["recipes", "check"],
-    ["data"], ["data", "check"],
+    ["data"], ["data", "check"], ["reward-server"],
 ]  # fmt: skip
 
 
@@ -373,7 +373,7 @@ def completed(line: str) -> list[str]:
         ("maskgrpo eval gs", ["gsm8k"]),
         ("maskgrpo eval gsm8k --device c", ["cpu", "cuda"]),
         ("maskgrpo grpo --tracker t", ["tensorboard"]),
-        ("maskgrpo re", ["recipes"]),
+        ("maskgrpo re", ["reward-server", "recipes"]),
     ],
 )
 def test_completion(line, words):

@@ -26,7 +26,7 @@ async def greet(
         UserError: a server refuses the token, is no reward server of this version, or has no such reward.
     """
     async with terms.client(len(servers)) as client:
-        found = await asyncio.gather(*(_ask(client, server, terms) for server in servers))
+        found = await asyncio.gather(*(ask_info(client, server, terms) for server in servers))
     known = {}
     for server, answer in zip(servers, found, strict=True):
         if isinstance(answer, TryLater):
@@ -41,7 +41,8 @@ async def greet(
     return min((min(limit.items, limit.pictures) for limit in limits), default=adapter.most)
 
 
-async def _ask(client: httpx.AsyncClient, server: Server, terms: Terms) -> wire.ServerInfo | TryLater:
+async def ask_info(client: httpx.AsyncClient, server: Server, terms: Terms) -> wire.ServerInfo | TryLater:
+    """What a server tells of itself, or why it does not now. Raises UserError where it never will."""
     try:
         status, body = await get(client, server.url + wire.INFO, terms)
         if status in (401, 403):
