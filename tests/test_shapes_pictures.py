@@ -95,31 +95,6 @@ def test_objects_keep_apart_and_inside(asked):
                 assert max(other[0] - far, left - other[2], other[1] - bottom, top - other[3]) >= 0.08
 
 
-def test_on_a_lattice_a_kind_looks_the_same_wherever_it_lies(asked):
-    looks, places = {}, set()
-    for index, scene in enumerate(asked[:600]):
-        placed = layout(scene, Draws.of("lattice", index), cells=8)
-        picture = draw(placed)
-        for thing in placed:
-            left, top, right_, bottom = thing.box
-            column, row = ((left + right_) / 2 * 8 - 0.5, (top + bottom) / 2 * 8 - 0.5)
-            assert (column, row) == (pytest.approx(round(column)), pytest.approx(round(row)))
-            column, row = round(column), round(row)
-            patch = picture[4 * row - 4 : 4 * row + 8, 4 * column - 4 : 4 * column + 8]
-            assert patch.shape == (12, 12, 3)  # nothing is cut off
-            looks.setdefault(str(thing.kind), set()).add(patch.tobytes())
-            places.add((column, row))
-    assert len(looks) == len(SHAPES) * len(COLOURS) and {len(seen) for seen in looks.values()} == {1}
-    assert places == {(column, row) for column in range(1, 7) for row in range(1, 7)}
-
-
-def test_pictures_on_a_lattice_are_right_also_with_noise_and_blurred(asked):
-    shown = np.stack([draw(layout(scene, Draws.of("cells", index), 8)) for index, scene in enumerate(asked)])
-    assert right(asked, shown) >= 0.995
-    assert right(asked, noisy(shown)) >= 0.995
-    assert right(asked, blurred(shown)) >= 0.995
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("colour", COLOURS)
 def test_what_is_seen_of_one_object(shape, colour):

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SIZES = {"train": 20_000, "validation": 512, "test": 512}
-CELLS = 8  # objects lie on a lattice of 8x8, as the codes of the bundled tokenizer do
-DRAWING = 2  # to be raised with any change in how scenes are drawn: codes of their pictures are kept on disk
+DRAWING = 1  # to be raised with any change in how scenes are drawn: codes of their pictures are kept on disk
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class ShapesTask:
     def picture(self, problem: Problem, index: int = 0, side: int = SIDE) -> np.ndarray:
         """Picture number `index` [side, side, 3] uint8 that answers a problem: a pure function of the arguments."""
         scene = parse(problem.prompt if problem.target is None else problem.target)
-        return draw(layout(scene, Draws.of("picture", problem.id, index), CELLS), side)
+        return draw(layout(scene, Draws.of("picture", problem.id, index)), side)
 
     def picture_key(self, problem: Problem, index: int = 0) -> str:
         """What tells `picture(problem, index)` from every other picture, without drawing it."""

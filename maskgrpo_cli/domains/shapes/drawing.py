@@ -23,7 +23,6 @@ PALETTE = {
     "orange": (248, 128, 20), "purple": (150, 56, 206), "cyan": (52, 208, 222), "white": (246, 246, 244),
 }
 _SIZES = {1: (0.17, 0.29), 2: (0.145, 0.195), 3: (0.13, 0.165), 4: (0.125, 0.15)}  # least and largest, by objects
-_LATTICE_SIZE = 0.165  # of every object there, so that each kind is drawn in one way
 _MARGIN = 0.05  # of the picture's edge
 _GAP = 0.085  # between the boxes of two objects
 _STEEPEST = 0.6  # how far a position may be off its axis: a person sees at once what is left of what
@@ -75,18 +74,16 @@ class Placed:
         return self.x - left, self.y - up, self.x + right, self.y + down
 
 
-def layout(scene: Scene, draws: Draws, cells: int | None = None) -> list[Placed]:
-    """Places and sizes for the objects of a scene, apart from one another; one of very many.
+def layout(scene: Scene, draws: Draws) -> list[Placed]:
+    """Places and sizes for the objects of a scene, apart from one another; one of endlessly many.
 
-    With `cells` (8 or more) all sizes are one and the middle of every object is that of one of cells x cells squares,
-    so that a kind looks the same wherever it lies; without, both are any. Objects without a colour get one.
-    Raises RuntimeError where nothing fits, which no scene comes near.
+    Objects without a colour get one. Raises RuntimeError where nothing fits, which no scene comes near.
     """
     kinds = [kind if kind.colour else Kind(kind.shape, draws.among(COLOURS)) for kind in scene.objects]
     for _ in range(_ATTEMPTS):
         placed: list[Placed] = []
         for kind in kinds:
-            tries = (_place(kind, len(kinds), draws, cells) for _ in range(_TRIES))
+            tries = (_place(kind, *_SIZES[len(kinds)], draws) for _ in range(_TRIES))
             placed += islice((new for new in tries if all(_apart(new.box, old.box) for old in placed)), 1)
         if len(placed) == len(kinds) and (scene.relation is None or _clearly(scene.relation, *placed)):
             return placed
@@ -105,24 +102,10 @@ def draw(placed: Sequence[Placed], side: int = SIDE) -> np.ndarray:
     return np.rint(picture).astype(np.uint8)
 
 
-def _place(kind: Kind, objects: int, draws: Draws, cells: int | None) -> Placed:
-    """An object among `objects`, wherever the picture has room for it."""
-    if cells is not None:
-        return _place_on_lattice(kind, draws, cells)
-    least, largest = _SIZES[objects]
+def _place(kind: Kind, least: float, largest: float, draws: Draws) -> Placed:
     size = least + (largest - least) * draws.random()
     left, up, right, down = (size * reach + _MARGIN for reach in _BOXES[kind.shape])
     return Placed(kind, left + (1 - left - right) * draws.random(), up + (1 - up - down) * draws.random(), size)
-
-
-def _place_on_lattice(kind: Kind, draws: Draws, cells: int) -> Placed:
-    left, up, right, down = (_LATTICE_SIZE * reach for reach in _BOXES[kind.shape])
-    middles = [(cell + 0.5) / cells for cell in range(cells)]
-    x, y = (
-        draws.among([middle for middle in middles if half <= middle <= 1 - half])
-        for half in ((left + right) / 2, (up + down) / 2)
-    )
-    return Placed(kind, x + (left - right) / 2, y + (up - down) / 2, _LATTICE_SIZE)
 
 
 def _apart(one: Sequence[float], other: Sequence[float]) -> bool:

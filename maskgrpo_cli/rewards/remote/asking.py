@@ -79,6 +79,7 @@ class _Batch:
         self.asking, self.pieces = asking, pieces
         self.left = deque(piece for piece in pieces if piece.scores is None)
         self.changed = asyncio.Event()  # something came back to `left`
+        self.finished = asyncio.Event()
         self.trying = {server.url: asyncio.Lock() for server in asking.servers}
 
     async def run(self) -> KeyboardInterrupt | None:
@@ -89,6 +90,7 @@ class _Batch:
             # in turns, so that a batch of few pieces is spread over all servers, the least used first
             order = sorted(asking.servers, key=lambda server: (not server.well, server.answered)) * asking.concurrency
             tasks = {asyncio.ensure_future(self._asker(client, server)) for server in order}
+            tasks.add(asyncio.ensure_future(self.finished.wait()))
             try:
                 while self._unanswered():
                     done, _ = await asyncio.wait(tasks, timeout=BEAT, return_when=asyncio.FIRST_COMPLETED)
@@ -191,6 +193,8 @@ class _Batch:
         else:
             piece.scores = scores
             self._answered(server)
+            if not self._unanswered():
+                self.finished.set()
 
     def _failed(self, server: Server, error: TryLater) -> None:
         first = server.well

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import functools
 import math
 import os
 import ssl
@@ -62,20 +63,26 @@ class Terms:
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             follow_redirects=False,
             trust_env=False,
-            verify=self._certificates(),
+            verify=certificates(self.ca_file),
         )
 
     def scrub(self, text: str) -> str:
         """A server's words without the token, should it send that back."""
         return text.replace(self.token, "***") if self.token else text
 
-    def _certificates(self) -> ssl.SSLContext | bool:
-        if self.ca_file is None:
-            return True
-        try:
-            return ssl.create_default_context(cafile=str(Path(self.ca_file).expanduser()))
-        except (OSError, ssl.SSLError) as error:
-            raise UserError(f"ca_file = {self.ca_file!r}: is no file of certificates in PEM ({error})") from error
+
+@functools.lru_cache(maxsize=8)
+def certificates(ca_file: str | None) -> ssl.SSLContext:
+    """Whom to trust: the usual authorities, or those in a file. Reading them takes longer than many a request.
+
+    Raises UserError where the file is none.
+    """
+    if ca_file is None:
+        return httpx.create_ssl_context(trust_env=False)
+    try:
+        return ssl.create_default_context(cafile=str(Path(ca_file).expanduser()))
+    except (OSError, ssl.SSLError) as error:
+        raise UserError(f"ca_file = {ca_file!r}: is no file of certificates in PEM ({error})") from error
 
 
 def read_token(variable: str | None) -> str | None:
@@ -135,6 +142,8 @@ async def _exchange(client: httpx.AsyncClient, method: str, url: str, terms: Ter
     except httpx.TransportError as error:
         if why := _untrusted(error):
             raise Refused(f"its certificate is not trusted ({why}); name the authority's file, ca_file") from error
+        if isinstance(error.__context__, httpx.InvalidURL):  # httpx reads where a redirect goes, followed or not
+            raise Refused("it sends the request on to what is no address; that is not followed") from error
         raise TryLater(terms.scrub(clean(str(error)) or type(error).__name__)) from error
 
 
