@@ -114,6 +114,61 @@ def test_the_table_of_settings_is_that_of_the_constructors(name):
     assert registry.settings("own_rewards:letters") is None
 
 
+def test_servers_may_move_and_a_run_goes_on():
+    def at(**settings):
+        given = {"urls": ["http://a"], "deadline": 1, "divide_by": 1, **settings}
+        return config.load("math", [overrides.Override("task.rewards", {"remote.first": 1, "clip": 1}),
+                                    overrides.Override("task.reward_settings", {"remote.first": given})])
+
+    then = at().model_dump(mode="json")
+    (moved,) = changes.changes(then, at(urls=["http://b", "http://c"]), "grpo")
+    assert moved.key == "task.reward_settings.remote.first.urls" and moved.harmless
+    assert [c.harmless for c in changes.changes(then, at(deadline=9, when_away="stop"), "grpo")] == [True, True]
+    (scaled,) = changes.changes(then, at(divide_by=5), "grpo")
+    assert not scaled.harmless and not scaled.keeps_rollout
+
+
+# --- one reward used several times ----------------------------------------------------------------------
+
+
+def test_a_name_before_a_dot_is_the_reward_and_each_has_settings_of_its_own():
+    given = ["task.rewards={remote.unified: 1, remote.hpsv3: 2}", "task.reward_settings.remote.unified.urls=[http://a]",
+             "task.reward_settings.remote.hpsv3={urls: [http://b, http://c], divide_by: 5}",
+             "task.reward_settings.remote.hpsv3.batch_size=4"]
+    assert config.load("math", given).task.reward_settings == {
+        "remote.unified": {"urls": ["http://a"]},
+        "remote.hpsv3": {"urls": ["http://b", "http://c"], "divide_by": 5, "batch_size": 4},
+    }
+
+
+@pytest.mark.parametrize(("name", "found"), [
+    ("remote", "remote"), ("remote.a", "remote"), ("clip.large", "clip"), ("remote.a.b", "remote"),
+    ("remote.", None), ("shapes.a", None), ("math-correct.a", None), ("remot.a", None), ("remote.module:f", None),
+])
+def test_what_a_dotted_name_stands_for(name, found):
+    assert registry.registered("reward", name) == found
+    assert registry.registered("task", "shapes.a") is None
+
+
+def test_mistakes_of_dotted_names():
+    line = mistake("math", ["task.rewards={remote.a: 1}", "task.reward_settings.remote.a.urll=x"])
+    assert line.startswith('task.reward_settings.remote.a.urll = "x" (--set): unknown setting; known here: urls, ')
+    line = mistake("math", ["task.rewards={shapes.a: 1}"])
+    assert line.startswith("task.rewards.shapes.a = 1.0 (--set): unknown reward; known: ")
+    line = mistake("math", ["task.rewards={remote.a: 1}", "task.reward_settings.remote.b.urls=[http://a]"])
+    assert "'remote.b' is no reward of this task; its rewards are remote.a; did you mean 'remote.a'?" in line
+
+
+def test_two_of_one_class_are_two_rewards_under_their_names(train, monkeypatch):
+    monkeypatch.setitem(registry.TABLES["reward"], "scaled", SCALED)
+    monkeypatch.setitem(registry.REWARD_SETTINGS, "scaled", ("factor", "shift"))
+    run = train(**{"task.rewards": {"scaled.one": 1.0, "scaled.ten": 2.0},
+                   "task.reward_settings": {"scaled.one": {"factor": 1}, "scaled.ten": {"factor": 10}}})
+    for row in run.rows():
+        assert row["reward/scaled.ten"] == pytest.approx(10 * row["reward/scaled.one"], rel=1e-5)
+        assert row["reward"] == pytest.approx(21 * row["reward/scaled.one"], rel=1e-5)
+
+
 # --- making them --------------------------------------------------------------------------------------
 
 

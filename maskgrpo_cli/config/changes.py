@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,11 @@ HARMLESS = {
     "grpo.save_every", "grpo.keep_checkpoints", "grpo.log_completions", "sft.save_every", "sft.keep_checkpoints",
     "sft.code_cache", "sandbox.backend", "sandbox.workers", "sandbox.unsafe_local",
 }
+# Where the servers of a reward are, and how patiently they are asked: what they answer is the same.
+SERVERS = re.compile(
+    r"task\.reward_settings\.remote(\..+)?\."
+    r"(urls|when_away|token_env|ca_file|concurrency|connect_timeout|read_timeout|deadline|rest)"
+)
 # What the saved tensors themselves look like, and which steps share a rollout.
 FIXED = {
     "model.lora.rank": "the adapter has this shape",
@@ -48,7 +54,7 @@ class Change:
     @property
     def harmless(self) -> bool:
         """Whether the run goes on exactly as it would have."""
-        return self.key in HARMLESS
+        return self.key in HARMLESS or SERVERS.fullmatch(self.key) is not None
 
     @property
     def keeps_rollout(self) -> bool:
