@@ -35,6 +35,7 @@ def test_the_wheel_holds_one_package_with_recipes_and_licence(wheel):
     assert {name.split("/")[0] for name in names} == {"maskgrpo_cli", information}
     assert {name for name in names if name.startswith("maskgrpo_cli/recipes/")} == {
         *(f"maskgrpo_cli/recipes/{name}.yaml" for name in recipes.names()),
+        "maskgrpo_cli/recipes/code.md",
         "maskgrpo_cli/recipes/math.md",
         "maskgrpo_cli/recipes/text-to-image.md",
         "maskgrpo_cli/recipes/text-to-image.png",

@@ -35,6 +35,7 @@ class Host:
     """What an attack could touch."""
 
     def __init__(self, folder: Path):
+        self.before = tree(os.getpid())
         self.file = folder / "canary"
         self.home = Path.home() / f".canary-{os.getpid()}"
         for path in (self.file, self.home):
@@ -117,8 +118,11 @@ def executor(host, request):
 
 
 def left_over(executor, host) -> set[int]:
-    """Processes below this one, orphans and zombies too, that are neither the canary nor the tests' own."""
-    known = {os.getpid(), host.process.pid}
+    """Processes below this one, orphans and zombies too, that are neither the canary nor the tests' own.
+
+    What other tests of this process keep running, such as the worker that compares LaTeX, was there before.
+    """
+    known = {os.getpid(), host.process.pid, *host.before}
     if getattr(executor.backend, "users", None):
         known.add(executor.backend.users.guard.pid)
     known.update(pid for tester in executor.testers for pid in tree(tester.process.pid))
