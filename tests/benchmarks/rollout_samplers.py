@@ -119,7 +119,7 @@ def main(
     }  # fmt: skip
     if group < 2 or prompts < 1:
         raise typer.BadParameter("write at least 1 for --prompts and 2 for --group")
-    config = load(recipe, changes, "sample")
+    config = load(recipe, changes, "eval")
     combinations = list(settings_of(config, given))
     measured = Measured(config, prompts, group)
     keys = [key for key in given if len({getattr(one, key) for one in combinations}) > 1 or key == "name"]
