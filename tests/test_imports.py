@@ -11,7 +11,7 @@ import pytest
 import maskgrpo_cli
 
 PACKAGE = Path(maskgrpo_cli.__file__).parent
-SHARED = {"errors", "types", "noise", "registry"}
+SHARED = {"cancelling", "errors", "types", "noise", "registry"}
 STAGES = {"tasks", "modalities", "models", "samplers", "estimators", "rewards", "sandbox", "server"}
 COMMAND_LINE = {"cli", "cli_data", "cli_group", "cli_harness", "cli_keys", "cli_options", "cli_recipes",
                 "cli_reward_server", "cli_sample", "cli_tokenizer", "cli_training"}

@@ -1,5 +1,6 @@
 """The client of reward servers, against servers that answer right, wrong, late, elsewhere or not at all."""
 
+import asyncio
 import json
 import pickle
 import struct
@@ -11,6 +12,7 @@ from own_rewards import letters
 from PIL import Image
 from remote_servers import INFO, Local, letters_of, scored, speaks
 
+from maskgrpo_cli.cancelling import end
 from maskgrpo_cli.domains import scoring_protocol as wire
 from maskgrpo_cli.errors import Away, Stopped, UserError
 from maskgrpo_cli.rewards.remote.reward import Remote
@@ -332,3 +334,24 @@ def test_a_server_that_was_away_is_asked_whether_it_is_ready_first():
         reward.asking.deadline = 20.0
         assert ask(reward) == letters(None, TEXTS)
         assert [asked.path for asked in server.asked] == [wire.INFO, wire.READY, wire.SCORE]
+
+
+def test_a_swallowed_cancellation_does_not_hang():
+    """As before Python 3.12, where an answer comes in the very moment in which the deadline passes."""
+    swallowed = []
+
+    async def deaf():
+        while len(swallowed) < 2:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed.append(True)
+        await asyncio.sleep(60)
+
+    async def run():
+        tasks = [asyncio.ensure_future(deaf()), asyncio.ensure_future(asyncio.sleep(60))]
+        await asyncio.sleep(0)
+        await asyncio.wait_for(end(tasks), 10)
+        return [task.cancelled() for task in tasks]
+
+    assert asyncio.run(run()) == [True, True] and len(swallowed) == 2

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from maskgrpo_cli import __version__
+from maskgrpo_cli.cancelling import end
 from maskgrpo_cli.domains import scoring_protocol as protocol
 from maskgrpo_cli.domains.scoring_protocol import ErrorResponse, ScoreRequest, ScoreResponse, ServerInfo
 from maskgrpo_cli.server.batching import Job
@@ -95,9 +96,7 @@ class Scorer:
                 raise ClientDisconnect
             scoring.result()
         finally:
-            scoring.cancel()
-            leaving.cancel()
-            await asyncio.gather(scoring, leaving, return_exceptions=True)
+            await end([scoring, leaving])
 
     def _response(self, request: Request, parsed: Parsed, job: Job, seconds: float) -> Response:
         rewards = {

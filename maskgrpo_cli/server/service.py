@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from maskgrpo_cli import __version__
+from maskgrpo_cli.cancelling import end
 from maskgrpo_cli.domains.scoring_protocol import RewardInfo, ServerInfo
 from maskgrpo_cli.errors import RunFailed, UserError
 from maskgrpo_cli.server.batching import Batch, Job, Queue
@@ -100,11 +101,9 @@ class Service:
 
     async def close(self) -> None:
         """End the workers."""
-        for task in self._tasks:
-            task.cancel()
         for one in self.workers:
             one.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         self._threads.shutdown()
 
     async def _work(self, worker: Worker) -> None:

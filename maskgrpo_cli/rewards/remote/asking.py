@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from maskgrpo_cli.cancelling import end
 from maskgrpo_cli.errors import Away, Stopped
 from maskgrpo_cli.rewards.remote.adapter import Adapter, Refused, Sample, Scores
 from maskgrpo_cli.rewards.remote.exchange import Broken, Terms, TryLater, get, post
@@ -103,9 +104,7 @@ class _Batch:
             except KeyboardInterrupt as interruption:
                 return interruption
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await end(tasks)
         return None
 
     def _unanswered(self) -> bool:
