@@ -1,4 +1,4 @@
-"""`maskgrpo data check`, `eval --generations` by ids and `--unsafe-local`, as real commands."""
+"""`maskgrpo data check`, `eval --generations` by ids and `--unsafe-local`, as commands."""
 
 import gzip
 import json
@@ -10,7 +10,6 @@ import pytest
 from test_tasks_code import ROWS, TWICE
 
 from maskgrpo_cli import config
-from maskgrpo_cli.cli import main
 from maskgrpo_cli.config.evaluation import load_begun
 from maskgrpo_cli.config.overrides import Override
 from maskgrpo_cli.errors import UserError
@@ -19,29 +18,33 @@ from maskgrpo_cli.sandbox import make
 SLEEPS = "def twice(x):\n    while True: pass"
 
 
-def maskgrpo(*words, cwd, **environment):
-    """A finished command; without an environment of its own it must find a sandbox, or the test is skipped."""
-    if not environment:
-        try:
-            make(workers=1).close()
-        except UserError as error:
-            pytest.skip(str(error))
+def have_sandbox():
+    """Skips where a command of the default settings would find no sandbox."""
+    try:
+        make(workers=1).close()
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+def process(*words, cwd, **environment):
+    """A finished command in a process and an environment of its own."""
     return subprocess.run([sys.executable, "-m", "maskgrpo_cli", *words], cwd=cwd, capture_output=True, text=True,
                           timeout=300, env={**os.environ, "COLUMNS": "200", **environment})  # fmt: skip
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, capsys):
-    """`here(*words)`: (exit code, stdout, stderr) of a command in this process, for those that end soon."""
+def here(maskgrpo, tmp_path, monkeypatch):
+    """`here(*words)`: (exit code, stdout, stderr) of a command in this process, in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return maskgrpo
 
-    def call(*words):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["maskgrpo", *words])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return left.value.code, *capsys.readouterr()
 
-    return call
+@pytest.fixture
+def sandboxed(here):
+    """`here`, where a sandbox can be had."""
+    have_sandbox()
+    return here
 
 
 def write(path, rows):
@@ -60,15 +63,15 @@ def mbpp(number, code=TWICE, **more):
 # --- data check ---------------------------------------------------------------------------------------------
 
 
-def test_rows_whose_tests_cannot_pass_are_listed(tmp_path):
+def test_rows_whose_tests_cannot_pass_are_listed(tmp_path, sandboxed):
     write(tmp_path / "a.jsonl", [
         mbpp(1), mbpp(602, "def twice(x):\n    return x"), mbpp(3, SLEEPS), mbpp(4, None), mbpp(5, test_list=[]),
         mbpp(6, "def twice(:"),
     ])  # fmt: skip
     words = ("data", "check", "a.jsonl", "--task", "mbpp", "--set", "sandbox.timeout=1", "--output", "out.jsonl")
-    done = maskgrpo(*words, cwd=tmp_path)
-    assert done.returncode == 1 and done.stderr == "error: 4 of 6 rows have tests that cannot pass\n", done.stderr
-    shown = done.stdout.splitlines()
+    code, out, errors = sandboxed(*words)
+    assert code == 1 and errors == "error: 4 of 6 rows have tests that cannot pass\n", errors
+    shown = out.splitlines()
     assert [line.split("\t")[:2] for line in shown[:-1]] == [
         ["602", "failed"], ["3", "timeout"], ["5", "no tests"], ["6", "error"],
     ]  # fmt: skip
@@ -79,18 +82,18 @@ def test_rows_whose_tests_cannot_pass_are_listed(tmp_path):
     assert [row["status"] for row in rows] == ["passed", "failed", "timeout", "no reference", "no tests", "error"]
 
 
-def test_data_without_solutions_is_no_failure_but_said(tmp_path):
+def test_data_without_solutions_is_no_failure_but_said(tmp_path, sandboxed):
     write(tmp_path / "a.jsonl", [{**ROWS["acecode"], "id": n, "solution": s} for n, s in (("a", None), ("b", TWICE))])
-    done = maskgrpo("data", "check", "a.jsonl", "--task", "acecode", cwd=tmp_path)
-    assert done.returncode == 0 and done.stdout == "2 rows: 1 no reference, 1 passed\n", done.stderr
-    done = maskgrpo("data", "check", "a.jsonl", "--task", "acecode", "--limit", "1", cwd=tmp_path)
-    assert done.returncode == 0 and "1 rows: 1 no reference\nno row has a reference solution" in done.stdout
+    code, out, errors = sandboxed("data", "check", "a.jsonl", "--task", "acecode")
+    assert code == 0 and out == "2 rows: 1 no reference, 1 passed\n", errors
+    code, out, _ = sandboxed("data", "check", "a.jsonl", "--task", "acecode", "--limit", "1")
+    assert code == 0 and "1 rows: 1 no reference\nno row has a reference solution" in out
 
 
-def test_other_tasks_are_checked_too(tmp_path):
+def test_other_tasks_are_checked_too(tmp_path, here):
     write(tmp_path / "g.jsonl", [{"question": "q", "answer": "so #### 5"}, {"question": "q", "answer": "5"}])
-    done = maskgrpo("data", "check", "g.jsonl", "--task", "gsm8k", cwd=tmp_path)
-    assert done.returncode == 0 and done.stdout == "2 rows: 1 passed, 1 no reference\n", done.stderr
+    code, out, errors = here("data", "check", "g.jsonl", "--task", "gsm8k")
+    assert code == 0 and out == "2 rows: 1 passed, 1 no reference\n", errors
 
 
 @pytest.mark.parametrize("rows, words, told", [
@@ -115,9 +118,9 @@ def test_without_a_sandbox_nothing_runs_unless_asked_for(tmp_path):
     write(tmp_path / "a.jsonl", [mbpp(1)])
     (tmp_path / "bin").mkdir()
     words = ("data", "check", "a.jsonl", "--task", "mbpp", "--set", "sandbox.backend=bubblewrap")
-    done = maskgrpo(*words, cwd=tmp_path, PATH=str(tmp_path / "bin"))
+    done = process(*words, cwd=tmp_path, PATH=str(tmp_path / "bin"))
     assert done.returncode == 2 and "install bubblewrap" in done.stderr and "--unsafe-local" in done.stderr
-    done = maskgrpo(*words, "--unsafe-local", cwd=tmp_path, PATH=str(tmp_path / "bin"))
+    done = process(*words, "--unsafe-local", cwd=tmp_path, PATH=str(tmp_path / "bin"))
     assert done.returncode == 0 and done.stdout == "1 rows: 1 passed\n"
     assert done.stderr.startswith("warning: --unsafe-local: programs that a model wrote run with your own rights")
 
@@ -154,15 +157,15 @@ def judging(tmp_path, rows, task="mbpp", data=None, name="g.jsonl"):
     return "eval", task, "--data", "data.jsonl", "--generations", name, "--output-dir", "run"
 
 
-def test_programs_made_elsewhere(tmp_path):
+def test_programs_made_elsewhere(tmp_path, sandboxed):
     wrong = "def twice(x): return x"
     rows = [
         {"task_id": number, "generation": text}
         for number, *texts in [(11, TWICE, wrong, wrong, TWICE), (12, *[wrong] * 3), ("mbpp/13", *[TWICE] * 3)]
         for text in texts
     ]
-    done = maskgrpo(*judging(tmp_path, rows, name="g.jsonl.gz"), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    code, out, errors = sandboxed(*judging(tmp_path, rows, name="g.jsonl.gz"))
+    assert code == 0, errors
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["problems"] == {"count": 3, "attempted": 3} and (results["correct"], results["total"]) == (5, 10)
     # unbiased: pass@1 = (2/4 + 0 + 1) / 3, pass@3 = (1 + 0 + 1) / 3
@@ -172,15 +175,15 @@ def test_programs_made_elsewhere(tmp_path):
     assert [(row["id"], row["sample"], row["correct"]) for row in made][:4] == [
         ("11", 0, True), ("11", 1, False), ("11", 2, False), ("11", 3, True),
     ]  # fmt: skip
-    assert "pass@3 66.67%" in done.stdout and "warning" not in done.stderr
+    assert "pass@3 66.67%" in out and "warning" not in errors
 
 
-def test_humaneval_s_own_layout_and_a_problem_left_out(tmp_path):
+def test_humaneval_s_own_layout_and_a_problem_left_out(tmp_path, sandboxed):
     rows = [{"task_id": "HumanEval/9", "completion": "    return 2 * x\n"}]
     data = [ROWS["humaneval"], {**ROWS["humaneval"], "task_id": "HumanEval/10"}]
-    done = maskgrpo(*judging(tmp_path, rows, task="humaneval", data=data), cwd=tmp_path)
-    assert done.returncode == 0 and "accuracy 100.00% (1/1)" in done.stdout, done.stderr
-    assert "warning: the file has text for 1 of the 2 problems" in done.stderr
+    code, out, errors = sandboxed(*judging(tmp_path, rows, task="humaneval", data=data))
+    assert code == 0 and "accuracy 100.00% (1/1)" in out, errors
+    assert "warning: the file has text for 1 of the 2 problems" in errors
 
 
 @pytest.mark.parametrize("rows, told", [

@@ -1,9 +1,7 @@
-"""`maskgrpo grpo --recipe code` and its neighbours as real commands: every program runs in the sandbox."""
+"""`maskgrpo grpo --recipe code` and its neighbours, in this process: every program runs in the sandbox."""
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -26,22 +24,26 @@ WITHOUT = have_sandbox()
 pytestmark = pytest.mark.skipif(bool(WITHOUT), reason=WITHOUT)
 
 
-def maskgrpo(*words, cwd=None) -> str:
-    """What a command says; raises when it fails."""
-    done = subprocess.run([sys.executable, "-m", "maskgrpo_cli", *map(str, words)], cwd=cwd, timeout=1500,
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def said(maskgrpo):
+    """`said(*words)`: what a command says; raises when it fails."""
+
+    def call(*words) -> str:
+        code, out, errors = maskgrpo(*words)
+        assert code == 0, errors
+        return out
+
+    return call
 
 
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_few_steps_of_the_code_recipe(tmp_path):
+def test_a_few_steps_of_the_code_recipe(said, tmp_path):
     run = tmp_path / "run"
-    maskgrpo("grpo", "--recipe", "code", "--max-steps", 2, "--set", "grpo.prompts=2", "--set", "grpo.group_size=4",
-             "--set", "grpo.updates=2", *SMALL, "--output-dir", run)
+    said("grpo", "--recipe", "code", "--max-steps", 2, "--set", "grpo.prompts=2", "--set", "grpo.group_size=4",
+         "--set", "grpo.updates=2", *SMALL, "--output-dir", run)
     rows = lines(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2]
     assert 0 <= rows[0]["reward/code-tests"] <= 1 and 0.5 <= rows[0]["reward/code-format"] <= 1
@@ -52,21 +54,21 @@ def test_a_few_steps_of_the_code_recipe(tmp_path):
     assert completions and all("def " in row["completion"] for row in completions)
 
 
-def test_the_task_can_be_evaluated_and_sampled_from(tmp_path):
+def test_the_task_can_be_evaluated_and_sampled_from(said, monkeypatch, tmp_path):
     run = tmp_path / "eval"
-    maskgrpo("eval", "programs", "--recipe", "code", "--limit", 16, "--temperature", 0, "--output-dir", run)
+    said("eval", "programs", "--recipe", "code", "--limit", 16, "--temperature", 0, "--output-dir", run)
     (row,) = json.loads((run / "results.json").read_text())["results"]
     assert row["total"] == 16 and row["accuracy"] > 0
-    said = maskgrpo("sample", "--recipe", "code", "--temperature", 0, "--prompt",
-                    "Write f(xs) that returns the sum of the even numbers in xs.", cwd=tmp_path)
-    assert "def f(xs):" in said
+    monkeypatch.chdir(tmp_path)
+    asked = "Write f(xs) that returns the sum of the even numbers in xs."
+    assert "def f(xs):" in said("sample", "--recipe", "code", "--temperature", 0, "--prompt", asked)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_code_recipe_learns_to_pass_tests(tmp_path, seed):
+def test_the_code_recipe_learns_to_pass_tests(said, tmp_path, seed):
     run = tmp_path / "run"
-    maskgrpo("grpo", "--recipe", "code", "--seed", seed, "--output-dir", run)
+    said("grpo", "--recipe", "code", "--seed", seed, "--output-dir", run)
     (evaluation,) = json.loads((run / "summary.json").read_text())["evaluations"]
     before, after = evaluation["before"], evaluation["after"]
     assert before["total"] == after["total"] == 512
