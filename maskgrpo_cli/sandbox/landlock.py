@@ -32,7 +32,7 @@ class Landlock:
         """See `Backend`."""
         jail = {
             "root": os.geteuid() == 0, "user": INNER_USER, "host_user": HOST_USER, "filter": self.filter,
-            "disk": limits.disk * MIB, "entries": limits.entries, "read": self.read,
+            "disk": limits.disk * MIB, "entries": limits.entries, "read": self.read, "caller": os.getpid(),
         }  # fmt: skip
         settings = {**limits.guest(seconds), "jail": jail}
         return subprocess.Popen(

@@ -21,12 +21,17 @@ def enter(settings):
     """Shut in; what returns is the first process of a namespace, and its parent waits for it and ends as it does."""
     libc = ctypes.CDLL(None, use_errno=True)
     checked(libc.prctl(DEATH_SIGNAL, 9, 0, 0, 0), "prctl")
+    if os.getppid() != settings["caller"]:  # it died before it could be asked to take this process along
+        os._exit(1)
     leave_namespaces(libc, settings)
+    parent, held = os.pipe()
     child = os.fork()
     if child:
-        os.closerange(0, 1024)
+        os.closerange(0, held)
+        os.closerange(held + 1, 1024)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         os._exit(code if code >= 0 else 128 - code)
+    os.close(held)
     mount(libc, settings)
     rules = landlock_rules(libc, settings)
     if settings["root"]:
@@ -34,6 +39,7 @@ def enter(settings):
         os.setgid(settings["user"])
         os.setuid(settings["user"])
     checked(libc.prctl(DEATH_SIGNAL, 9, 0, 0, 0), "prctl")
+    end_if_hung_up(parent)
     checked(libc.capset(struct.pack("=Ii", CAPABILITIES, 0), bytes(24)), "capset")
     checked(libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0), "prctl")
     checked(libc.syscall(RESTRICT_SELF, rules, 0), "landlock_restrict_self")
@@ -43,6 +49,16 @@ def enter(settings):
         kept = ctypes.create_string_buffer(code, len(code))
         program = struct.pack("@HP", len(code) // 8, ctypes.addressof(kept))
         checked(libc.prctl(SECCOMP, FILTER, ctypes.c_char_p(program), 0, 0), "seccomp")
+
+
+def end_if_hung_up(parent):
+    """End if the parent died before this process had asked to die with it: then its end of the pipe is closed."""
+    os.set_blocking(parent, False)
+    try:
+        os.read(parent, 1)
+        os._exit(1)
+    except BlockingIOError:
+        os.close(parent)
 
 
 def checked(result, what):
