@@ -7,10 +7,12 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import carry_on
+from remote_servers import INFO, Local, scored, speaks
 from reward_servers import HERE, PATIENCE, light, real
 
 from maskgrpo_cli.engine.resume import Resume
@@ -128,10 +130,10 @@ def test_a_batch_is_left_without_the_reward_and_says_so(servers, train):
     assert "LEFT OUT of this batch (when_away: leave-out)" in run.log()
 
 
-def test_nothing_is_learnt_from_no_reward_at_all(servers, train):
-    changes = asking(servers, deadline=0.5, when_away="leave-out")
+def test_nothing_is_learnt_from_no_reward_at_all(train):
+    with Local(speaks()) as gone:
+        changes = asking(SimpleNamespace(urls=[gone.url]), deadline=0.5, when_away="leave-out")
     changes["task.rewards"] = {"remote": 1.0}
-    servers.kill(0, 1)
     with pytest.raises(Stopped, match="all rewards are away"):
         train(**changes)
 
@@ -147,8 +149,6 @@ def test_it_stops_with_a_checkpoint_from_which_it_goes_on(servers, whole, train,
 
 
 def test_a_server_that_answers_nonsense_stops_the_run_with_a_checkpoint(train):
-    from remote_servers import INFO, Local, scored, speaks
-
     info = {**INFO, "rewards": [{"name": LETTERS, "version": "1"}]}
     with Local(speaks(lambda asked: scored(asked, [0.5]), info)) as bad:
         settings = {"remote": {"urls": bad.url, "batch_size": 2}}

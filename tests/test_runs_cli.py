@@ -4,8 +4,10 @@ import json
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -116,8 +118,27 @@ def test_ctrl_c_ends_with_130(maskgrpo, settings, monkeypatch, tmp_path):
     assert len(Run(tmp_path / "first", None).rows()) == 4
 
 
+def test_a_run_outlives_its_listener_in_this_process(settings, monkeypatch, capsys, tmp_path):
+    """`maskgrpo grpo | head -1`: all 24 steps are made."""
+    reading, writing = os.pipe()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["maskgrpo", "grpo", "--output-dir", "first", *settings(STEPS)])
+    with os.fdopen(reading) as listener, os.fdopen(os.dup(writing), "w") as speaker:
+        os.close(writing)
+        monkeypatch.setattr(sys, "stdout", speaker)
+        leaving = threading.Thread(target=lambda: [next(listener), listener.close()])
+        leaving.start()
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        leaving.join()
+        assert not stat.S_ISFIFO(os.fstat(speaker.fileno()).st_mode)  # nobody heard the rest
+    assert not left.value.code, capsys.readouterr().err
+    run = Run(tmp_path / "first", None)
+    assert len(run.rows()) == 24 and run.checkpoints() == [24]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-@pytest.mark.parametrize(("number", "code"), [(None, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [pytest.param(None, 0, marks=pytest.mark.slow), (signal.SIGINT, 130)])
 def test_a_run_outlives_those_who_listen(begin, settings, tmp_path, number, code):
     """`maskgrpo grpo | tee log`, Ctrl-C: the terminal ends tee as well, and what is said next has nowhere to go."""
     process = begin("grpo", "--output-dir", "first", *settings(STEPS))

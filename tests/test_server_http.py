@@ -11,7 +11,7 @@ from maskgrpo_cli.domains.scoring_protocol import ScoreResponse, ServerInfo
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with light(tmp_path_factory.mktemp("server"), max_wait=0.02, batch_timeout=10.0) as server:
+    with light(tmp_path_factory.mktemp("server"), max_wait=0.02) as server:
         yield server
 
 
@@ -177,9 +177,10 @@ def test_a_sample_whose_worker_died_by_chance_is_scored_by_the_next(server, tmp_
     assert answer.scores("faulty") == [1.0]
 
 
-def test_a_reward_that_hangs_is_ended_and_the_next_request_answered(server):
-    assert server.score(text(prompt="hang"), rewards=["faulty"], timeout_s=1).status == 504
-    assert server.score(text(prompt="fine"), rewards=["faulty"]).scores("faulty") == [1.0]
+def test_a_reward_that_hangs_is_ended_and_the_next_request_answered(tmp_path):
+    with light(tmp_path, ["faulty"], batch_timeout=1.0) as server:
+        assert server.score(text(prompt="hang"), rewards=["faulty"], timeout_s=0.5).status == 504
+        assert server.score(text(prompt="fine"), rewards=["faulty"]).scores("faulty") == [1.0]
 
 
 def test_who_leaves_is_forgotten(server, tmp_path):

@@ -12,7 +12,9 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from maskgrpo_cli.cli import app
 from maskgrpo_cli.config import load
 from maskgrpo_cli.engine.round_trip import compare, measure
 from maskgrpo_cli.engine.tokenizer import Pictures, run
@@ -33,10 +35,7 @@ SMALL = {
 
 def command(folder, *options):
     changes = [word for key, value in SMALL.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-    return [
-        sys.executable, "-m", "maskgrpo_cli", "tokenizer", "--recipe", "text-to-image", "--output-dir", str(folder),
-        *changes, *options,
-    ]  # fmt: skip
+    return ["tokenizer", "--recipe", "text-to-image", "--output-dir", str(folder), *changes, *options]
 
 
 def carry_out(folder, recipe="text-to-image", **changes):
@@ -50,7 +49,7 @@ def carry_out(folder, recipe="text-to-image", **changes):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer") / "run"
-    return folder, subprocess.run(command(folder), capture_output=True, text=True, timeout=200)
+    return folder, CliRunner().invoke(app, command(folder))
 
 
 # --- the command ---------------------------------------------------------------------------------------
@@ -58,7 +57,7 @@ def finished(tmp_path_factory):
 
 def test_a_run_leaves_a_tokenizer_its_metrics_and_a_picture(finished):
     folder, done = finished
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.output
     tokenizer = MagvitModel.from_folder(folder / "tokenizer")
     assert (tokenizer.factor, tokenizer.codebook_size) == (2, 8)
     assert tokenizer.encode(torch.zeros(1, 3, 32, 32)).shape == (1, 256)
@@ -68,7 +67,7 @@ def test_a_run_leaves_a_tokenizer_its_metrics_and_a_picture(finished):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["evaluations"][0]["before"]["accuracy"] == 1.0  # as drawn
     assert summary["evaluations"][0]["after"]["total"] == 5 and 0 <= summary["score"] < 1
-    assert "after the round trip: 100.0 %" in done.stdout and f"image_tokenizer={folder}/tokenizer" in done.stdout
+    assert "after the round trip: 100.0 %" in done.output and f"image_tokenizer={folder}/tokenizer" in done.output
     with Image.open(folder / "reconstruction.png") as picture:
         assert picture.size == (8 * 256 + 7 * 4, 128)  # five pairs of 32 pixels, four times as large
     assert not list(folder.glob(".*partial*"))
@@ -90,9 +89,8 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(part, tmp_path):
 
 
 def test_ctrl_c_leaves_no_tokenizer(tmp_path):
-    process = subprocess.Popen(
-        command(tmp_path / "run", "--max-steps", "100000"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    words = [sys.executable, "-m", "maskgrpo_cli", *command(tmp_path / "run", "--max-steps", "100000")]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for _ in range(1200):
         if (tmp_path / "run" / "metrics.jsonl").exists():
             break
