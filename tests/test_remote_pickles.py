@@ -6,6 +6,7 @@ import pickletools
 import struct
 import subprocess
 import sys
+import time
 import tracemalloc
 
 import numpy as np
@@ -211,6 +212,29 @@ def test_bombs_take_no_memory(name):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 16 * 2**20
+
+
+def slow_ones():
+    """Name -> a pickle whose instructions together would take the square of their number."""
+    filled = array((1,), bytes(8))
+    call, state = filled[2 : filled.index(b"R") + 1], filled[filled.index(b"R") + 1 : -2]  # without BUILD and STOP
+    text = b"\x8d" + struct.pack("<Q", 7_000_000) + b"a" * 7_000_000
+    return {
+        "an array in many places, filled often":
+            b"\x80\x03" + state + b"q\x000" + call + b"q\x01" * 40_000 + b"2h\x00b0" * 40_000 + b"0N.",
+        "two long keys that are equal":
+            b"\x80\x04" + text + b"\x940" + text + b"\x940}(h\x00N" + b"h\x01N" * 40_000 + b"u.",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", slow_ones())
+def test_time_is_in_proportion_to_the_instructions(name):
+    started = time.process_time()
+    try:
+        assert loads(slow_ones()[name]) is None
+    except NotPlain as error:
+        assert "a key has 7000000 characters; at most 1000 are read" in str(error)
+    assert time.process_time() - started < 5  # else each takes half a minute
 
 
 def test_deep_nesting_is_read_without_recursion():

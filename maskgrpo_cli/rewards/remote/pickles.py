@@ -17,6 +17,7 @@ from maskgrpo_cli.rewards.remote import arrays
 LARGEST = 16 * 2**20  # bytes of a pickle
 LONGEST = 1_000_000  # instructions
 WIDEST = 2**53  # keys that are numbers; beyond it they could be chosen to collide
+LONGEST_KEY = 1000  # characters; two that are equal are compared to the end each time that one is looked up
 MARK = object()  # on the stack, where a list of things begins
 CONSTANTS = {
     "NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set,
@@ -147,6 +148,8 @@ class _Machine:
 
 def _key(value: Any) -> Any:
     """A key of a dictionary, or an element of a set: nothing that takes long to hash or can be chosen to collide."""
+    if isinstance(value, (str, bytes)) and len(value) > LONGEST_KEY:
+        raise NotPlain(f"a key has {len(value)} characters; at most {LONGEST_KEY} are read")
     if value is None or isinstance(value, (str, bytes, bool)) or (isinstance(value, int) and abs(value) < WIDEST):
         return value
     raise NotPlain(f"a key is a {type(value).__name__}; only text and numbers are read")
@@ -195,8 +198,9 @@ def _build(machine: _Machine, argument: Any) -> None:
     if not isinstance(target, (arrays.Kind, arrays.Unfilled)):
         raise NotPlain("it fills what is no array")
     filled = machine.stack[-1] = target.fill(state)
-    for place in getattr(target, "places", ()):
-        if machine.memo.get(place) is target:
+    places = getattr(target, "places", [])
+    while places:  # each is looked at once, however often the same array is filled
+        if machine.memo.get(place := places.pop()) is target:
             machine.memo[place] = filled
 
 
