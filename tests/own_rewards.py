@@ -8,6 +8,11 @@ def letters(prompts, completions, **columns):
     return [sum(text.lower().count(vowel) for vowel in "aeiou") / max(len(text), 1) for text in completions]
 
 
+def area(completions, **columns):
+    """The pixels of a picture, which is a PIL image wherever rewards are asked."""
+    return [float(picture.width * picture.height) for picture in completions]
+
+
 def longest(prompts, completions, answer, **columns):
     """The length of the text; asks for a column of the task."""
     assert len(answer) == len(completions) == len(prompts)

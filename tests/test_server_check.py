@@ -1,5 +1,6 @@
 """`maskgrpo reward-server --check URL`: what it shows of a server that is well, and how it leaves where one is not."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -9,15 +10,18 @@ from remote_servers import INFO, Local, letters_of, scored, speaks
 from reward_servers import HERE, light
 
 from maskgrpo_cli.domains import scoring_protocol as wire
+from maskgrpo_cli.engine import reward_check
 from maskgrpo_cli.engine.reward_check import sample
 from maskgrpo_cli.registry import resolve
+from maskgrpo_cli.rewards.remote.exchange import TryLater
 
-LETTERS = "own_rewards:letters"
+LETTERS, AREA = "own_rewards:letters", "own_rewards:area"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with light(tmp_path_factory.mktemp("checked"), ["shapes", LETTERS, "length", "faulty"], max_batch=16) as server:
+    rewards = ["shapes", LETTERS, AREA, "length", "faulty"]
+    with light(tmp_path_factory.mktemp("checked"), rewards, max_batch=16) as server:
         yield server
 
 
@@ -40,6 +44,12 @@ def test_the_table_of_a_server_that_is_well(server):
         cells = line.split("; ")
         assert " ms, at most " in cells[3] and cells[4].endswith(" a second") and cells[6] == "agreement the same bits"
         assert all(1 <= int(size) <= 16 for size in cells[5].removeprefix("in batches of ").split(", "))
+
+
+def test_a_reward_of_ones_own_is_handed_the_same_pictures_here_and_there(server, maskgrpo):
+    code, out, error = maskgrpo("reward-server", "--check", f"http://127.0.0.1:{server.port}", "--reward", AREA)
+    assert code == 0, out + error
+    assert "sample pictures; scored 24 of 24; " in out and out.strip().endswith("agreement the same bits")
 
 
 def test_a_reward_that_is_not_here_is_not_compared(server, maskgrpo):
@@ -102,6 +112,24 @@ def test_a_server_that_is_not_well(maskgrpo, answer, code, told):
         found, _, error = maskgrpo("reward-server", "--check", local.url)
     assert found == code and told in error and "Traceback" not in error
     assert len(error.splitlines()) == 1
+
+
+def test_no_request_is_left_behind_when_another_fails(monkeypatch):
+    asked = []
+
+    async def scores(*arguments):
+        asked.append(asyncio.current_task())
+        if len(asked) > 1:
+            await asyncio.sleep(60)
+        raise TryLater("too much to do")
+
+    async def together():
+        with pytest.raises(TryLater):
+            await reward_check._together(None, None, "letters", sample()["texts"], wire.Limits(), None)
+        assert len(asked) == reward_check.TOGETHER and all(task.done() for task in asked)
+
+    monkeypatch.setattr(reward_check, "_scores", scores)
+    asyncio.run(together())
 
 
 @pytest.mark.parametrize(("arguments", "told"), [

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from PIL import Image
 
+from maskgrpo_cli.cancelling import end
 from maskgrpo_cli.domains import scoring_protocol as wire
 from maskgrpo_cli.engine.reward_check_view import show
 from maskgrpo_cli.engine.reward_server import loaded
@@ -85,7 +87,7 @@ def run(
 def sample() -> dict[str, list[Sample]]:
     """Pictures and texts with the columns that the registered rewards read: right ones and wrong ones of each."""
     problems = SHAPES.load(None, "validation", limit=6)
-    pictures = [SHAPES.picture(problem) for problem in problems]
+    pictures = [Image.fromarray(SHAPES.picture(problem)) for problem in problems]  # as runs and servers hand them over
     shown = [
         Sample(problem.prompt, picture, dict(problem.columns)) for problem in problems for picture in pictures[:4]
     ]
@@ -145,12 +147,14 @@ async def _together(
     """Scores, sizes of batches, and seconds of requests that are sent at once."""
     size = min(math.ceil(len(samples) / TOGETHER), limits.items, limits.pictures)
     started = time.perf_counter()
-    answers = await asyncio.gather(
-        *(
-            _scores(client, server, name, samples[start : start + size], terms)
-            for start in range(0, len(samples), size)
-        )
-    )
+    asked = [
+        asyncio.ensure_future(_scores(client, server, name, samples[start : start + size], terms))
+        for start in range(0, len(samples), size)
+    ]
+    try:
+        answers = await asyncio.gather(*asked)
+    finally:
+        await end(asked)  # what the first failure leaves would tell of itself when the client is closed
     seconds = time.perf_counter() - started
     return [score for scores, _ in answers for score in scores], [n for _, sizes in answers for n in sizes], seconds
 
