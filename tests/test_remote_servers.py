@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 
+import numpy as np
 import pytest
 from own_rewards import letters
 from PIL import Image
@@ -15,6 +16,7 @@ from remote_servers import INFO, Local, letters_of, scored, speaks
 from maskgrpo_cli.cancelling import end
 from maskgrpo_cli.domains import scoring_protocol as wire
 from maskgrpo_cli.errors import Away, Stopped, UserError
+from maskgrpo_cli.rewards.remote.chat import Chat
 from maskgrpo_cli.rewards.remote.reward import Remote
 
 TEXTS = ["banana", "xyz", "", "aeiou", "Über", "a b c"]
@@ -172,6 +174,23 @@ def test_a_broken_server_is_one_clear_error(name):
         assert len(server.posted()) == 1  # nothing that means nothing is asked twice
 
 
+@pytest.mark.parametrize(("fails", "tried"), [(2, 3), (9, 3)])
+def test_published_servers_may_fail_at_a_request_twice(fails, tried):
+    """They answer every mishap with 500, one that passes too; so their own client asks again after it."""
+    answers = [(500, {}, b"Traceback\n  CUDA out of memory\n")] * fails + [
+        (200, {}, pickle.dumps({"scores": [0.25, 0.5]}))
+    ]
+    with Local(lambda asked: answers.pop(0)) as local:
+        reward, said = remote(local, protocol="flow-grpo", server="hpsv3")
+        if fails < tried:
+            assert reward(prompts=["", ""], completions=pictures()) == [0.25, 0.5]
+        else:
+            with pytest.raises(Stopped, match="status 500: CUDA out of memory; it fails at the request"):
+                reward(prompts=["", ""], completions=pictures())
+        assert len(local.posted()) == tried
+        assert said == [f"{local.url} failed at a request (status 500: CUDA out of memory) and is asked again"] * 2
+
+
 def test_a_request_that_one_server_breaks_at_goes_to_the_other():
     with Local(speaks(lambda asked: (500, {}, b""))) as bad, Local(speaks()) as good:
         reward, _ = remote(bad, good, batch_size=2)
@@ -237,6 +256,8 @@ def test_the_published_servers_protocol(server, given, columns):
     (pickle.dumps({"scores": {0: 1.0}}), "scores is an object, not a list"),
     (pickle.dumps({"error": "no"}), "its answer has no 'scores'; it has: error"),
     (pickle.dumps([0.5, 0.5]), "its answer is a list, not a dict"),
+    (pickle.dumps({"scores": np.array([[0.5], [0.5]])}), "scores is a ndarray, not a list"),
+    (pickle.dumps({"scores": np.array(["a", "b"])}).replace(b"a\0\0\0", b"\xff" * 4), "scores is a ndarray"),  # no text
     (b"cos\nsystem\n(S'touch TOUCHED'\ntR.", "it asks for os.system"),
     (b"\x80\x05\x96" + struct.pack("<Q", 2**62) + b"a.", "its answer is not read"),
 ])  # fmt: skip
@@ -258,6 +279,7 @@ def says(text):
 
 @pytest.mark.parametrize(("text", "score"), [
     ("The cat is fine.\nFinal Score: 4", 4.0), ("Final Score: **3.5**", 3.5), ("Final Score:2\nFinal Score: 5", 2.0),
+    ("**Final Score:**\n4", 4.0),
     ("Final Score: 6", None), ("Final Score: 0.5", None), ("five of five", None), ("", None), (None, None),
 ])  # fmt: skip
 def test_a_judges_score(text, score):
@@ -272,6 +294,12 @@ def test_a_judges_score(text, score):
     assert asked.path == "/v1/chat/completions" and (body["model"], body["temperature"]) == ("judge-7b", 0)
     assert image["image_url"]["url"].startswith("data:image/png;base64,")
     assert question["text"].endswith("Text Caption: [a {completion} cat]")
+
+
+def test_a_judge_that_writes_spaces_only_is_read_at_once():
+    started = time.process_time()
+    assert Chat("j").score("Final Score:" + 30_000 * " ").why == "the judge named no score: 'Final Score:'"
+    assert time.process_time() - started < 5  # else it takes twenty seconds
 
 
 def test_a_judge_of_texts_with_a_question_of_ones_own():

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from maskgrpo_cli.rewards.pictures import as_image
 
 
@@ -39,6 +41,7 @@ class Adapter(Protocol):
     """A protocol. It keeps nothing between requests; several are written and read at once."""
 
     most: int  # samples of a request
+    tries: int  # times that a server may fail at the same request (status 500) before it counts
     path: str  # of a request, behind a server's URL
     health: str | None  # the path that says whether a server is ready; None where the protocol has none
     content_type: str
@@ -74,11 +77,13 @@ def number(value: Any, place: str) -> float:
 
 
 def numbers(values: Any, count: int, place: str) -> list[float]:
-    """`count` finite floats from the list that an answer holds at `place`. Raises BadAnswer."""
-    if not isinstance(values, (list, tuple)):
+    """`count` finite floats from the list, or row of numbers, that an answer holds at `place`. Raises BadAnswer."""
+    is_row = isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iuf"
+    if not is_row and not isinstance(values, (list, tuple)):
         raise BadAnswer(f"{place} is {short(values)}, not a list")
     if len(values) != count:
         raise BadAnswer(f"{place} holds {len(values)} scores for {count} completions")
+    values = values.tolist() if is_row else values  # a float takes more memory here than there: only as many as are due
     return [number(value, f"{place}[{index}]") for index, value in enumerate(values)]
 
 

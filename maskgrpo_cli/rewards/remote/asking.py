@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -32,7 +32,7 @@ class Piece:
     place: int  # among the pieces of its batch
     samples: Sequence[Sample]
     scores: Scores | None = None
-    broken: dict[str, str] = field(default_factory=dict)  # the servers that failed at it, and how
+    broken: Counter[str] = field(default_factory=Counter)  # how often each server failed at it
 
 
 class Asking:
@@ -146,7 +146,7 @@ class _Batch:
     async def _next(self, server: Server) -> Piece:
         while True:
             for piece in self.left:
-                if server.url not in piece.broken:
+                if piece.broken[server.url] < self.asking.adapter.tries:
                     self.left.remove(piece)
                     return piece
             self.changed.clear()
@@ -183,10 +183,13 @@ class _Batch:
                 self._failed(server, error)
             self._give_back(piece)
         except Broken as error:
-            piece.broken[server.url] = str(error)
+            piece.broken[server.url] += 1
             self._give_back(piece)
-            if len(piece.broken) == len(asking.servers):
+            if all(piece.broken[other.url] >= adapter.tries for other in asking.servers):
                 raise Stopped(f"{server.url}: {error}; it fails at the request") from error
+            if piece.broken[server.url] < adapter.tries:
+                asking.warn(f"{server.url} failed at a request ({error}) and is asked again")
+                server.put_off(None)
         except Refused as error:
             raise Stopped(f"{server.url}: {asking.terms.scrub(str(error))}") from error
         else:

@@ -11,7 +11,7 @@ from typing import Any
 from maskgrpo_cli.rewards.remote.adapter import BadAnswer, Sample, Scores, Unscored, as_file, clean, short
 
 LONGEST = 100_000  # characters of an answer in which a score is looked for
-PATTERN = r"Final Score:\s*\**\s*(-?\d+(?:\.\d+)?)"
+PATTERN = r"Final Score:[\s*]*(-?\d+(?:\.\d+)?)"
 QUESTION = """You are given a text caption and a generated image based on that caption. Your task is to evaluate this \
 image based on two key criteria:
 1. Alignment with the Caption: Assess how well this image aligns with the provided caption. Consider the accuracy of \
@@ -35,7 +35,7 @@ class Chat:
         max_tokens: of the judge's answer.
     """
 
-    most = 1
+    most, tries = 1, 3
     path, health, content_type = "/chat/completions", None, "application/json"
 
     def __init__(

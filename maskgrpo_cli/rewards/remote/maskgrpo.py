@@ -26,7 +26,7 @@ class MaskGrpo:
         columns: which of the task's columns are sent; None: all that are plain JSON.
     """
 
-    most = wire.Limits().pictures
+    most, tries = wire.Limits().pictures, 1  # the server itself has tried again
     path, health, content_type = wire.SCORE, wire.READY, "application/json"
 
     def __init__(self, reward: str | None, timeout: float, columns: Sequence[str] | None = None):
