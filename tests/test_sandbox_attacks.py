@@ -164,6 +164,20 @@ def test_a_daemon_is_gone_before_it_can_act(executor, host):
     host.check()
 
 
+def test_processes_are_counted_for_each_program(executor):
+    hog = (
+        "import os, time\ndef f(x):\n    for _ in range(14):\n        try:\n"
+        "            if os.fork() == 0: time.sleep(99)\n        except OSError: pass\n    time.sleep(1)"
+    )
+    threads = (
+        "import threading, time\ndef f(x):\n    time.sleep(0.4)\n"
+        "    made = [threading.Thread(target=time.sleep, args=(0.1,)) for _ in range(x)]\n"
+        "    for one in made: one.start()\n    return x"
+    )
+    _, [honest] = executor.run([Program(hog, ("f(1)",)), Program(threads, ("assert f(2) == 2",))])
+    assert honest.status == "passed", honest
+
+
 def test_nothing_of_a_program_is_there_for_the_next(executor):
     leave = "open('/tmp/left', 'w').write('x')\nimport os\nos.environ['LEFT'] = 'x'\ndef f(x): return 2 * x"
     look = "import os\ndef f(x): return os.listdir('/tmp'), 'LEFT' in os.environ"

@@ -105,6 +105,21 @@ def test_another_machine_judges_by_two_other_users():
     assert results[1].stdout == "65533\n"
 
 
+def test_users_of_guests_come_back():
+    need_root()
+    try:
+        executor = make("bubblewrap", workers=2, timeout=60.0)
+    except UserError as error:
+        pytest.skip(str(error))
+    with executor:
+        free = executor.backend.users.free
+        whole = len(free)
+        executor.run([DOUBLE] * 4)
+        assert len(free) == whole - len(executor.testers) and len(set(free)) == len(free)
+        free.clear()
+        assert [result.status for result in executor.run([DOUBLE])[0]] == ["passed", "failed"]
+
+
 def test_a_machine_that_answers_nonsense():
     class Broken(Here):
         def execute(self, job, seconds):

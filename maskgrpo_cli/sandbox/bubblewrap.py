@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import weakref
 from pathlib import Path
 
 from .backends import ENVIRONMENT, guest_command, interpreter, start_up
@@ -48,7 +49,7 @@ class Bubblewrap:
         if self.users is None:
             command += ["--unshare-user", "--uid", str(INNER_USER), "--gid", str(INNER_USER)]
         else:
-            settings["user"] = INNER_USER
+            settings["user"] = self.users.lend()
             command += ["--userns", str(self.users.fd), "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
             fds.append(self.users.fd)
         filter_fd = None
@@ -63,7 +64,10 @@ class Bubblewrap:
         command += ["--perms", "1777", "--size", str(limits.disk * MIB), "--tmpfs", "/tmp", "--remount-ro", "/"]
         command += ["--chdir", "/tmp", "--", *guest_command(fd, settings)]
         try:
-            return subprocess.Popen(command, pass_fds=fds, env={}, stdin=subprocess.DEVNULL, **streams)
+            process = subprocess.Popen(command, pass_fds=fds, env={}, stdin=subprocess.DEVNULL, **streams)
+            if self.users is not None:
+                weakref.finalize(process, self.users.take_back, settings["user"])
+            return process
         finally:
             if filter_fd is not None:
                 os.close(filter_fd)
