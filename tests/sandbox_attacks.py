@@ -77,6 +77,12 @@ ENDS = {
     "null_pointer": called("import ctypes\nctypes.string_at(0)", ("error",)),
     "bad_bytecode": called("c = f.__code__.replace(co_code=b'\\xfe' * 64)\nexec(c)", NOT_PASSED),
     "closes_every_descriptor": called("os.closerange(0, 4096)\nreturn 4", ("error",)),
+    "closes_its_line_and_lives_on": called(
+        "os.closerange(3, 64)\ntime.sleep(99)", ("error",), imports="import os, time",
+        tests=tuple(f"assert f({number}) == 4" for number in range(4)), timeout=1.0),
+    "says_nonsense_and_lives_on": called(
+        "for d in range(3, 64):\n    try: os.write(d, b'\\xff' * 64)\n    except OSError: pass\ntime.sleep(99)", ("error",),
+        imports="import os, time", tests=tuple(f"assert f({number}) == 4" for number in range(4)), timeout=1.0),
 }  # fmt: skip
 
 PROCESSES = {
@@ -162,6 +168,9 @@ FLOODS = {
                          ("limit", "error", "timeout"), timeout=10.0),
     "empty_files": called("i = 0\nwhile True:\n    i += 1\n    os.close(os.open('/tmp/%d' % i, os.O_CREAT))",
                           ("limit", "error"), timeout=20.0),
+    "empty_files_behind_a_zombie": called(
+        "if os.fork() == 0: os._exit(0)\ni = 0\nwhile True:\n    i += 1\n    os.close(os.open('/tmp/%d' % i, os.O_CREAT))",
+        ("limit", "error"), timeout=3.0),
     "nested_folders": called("os.chdir('/tmp')\nwhile True:\n    os.mkdir('a')\n    os.chdir('a')", ("limit", "error"),
                              timeout=20.0),
     "open_files": called("l = []\nwhile True: l.append(open('/dev/null'))", ("limit", "error")),

@@ -82,6 +82,12 @@ def test_rows_whose_tests_cannot_pass_are_listed(tmp_path, sandboxed):
     assert [row["status"] for row in rows] == ["passed", "failed", "timeout", "no reference", "no tests", "error"]
 
 
+def test_what_a_program_says_steers_no_terminal(tmp_path, sandboxed):
+    write(tmp_path / "a.jsonl", [mbpp(1, "def twice(x): raise ValueError('\\ud800 \\x1b[2J [/red]')")])
+    code, out, _ = sandboxed("data", "check", "a.jsonl", "--task", "mbpp")
+    assert code == 1 and "ValueError: \\ud800 \\x1b[2J [/red]" in out, ascii(out)
+
+
 def test_data_without_solutions_is_no_failure_but_said(tmp_path, sandboxed):
     write(tmp_path / "a.jsonl", [{**ROWS["acecode"], "id": n, "solution": s} for n, s in (("a", None), ("b", TWICE))])
     code, out, errors = sandboxed("data", "check", "a.jsonl", "--task", "acecode")

@@ -27,7 +27,7 @@ class Tester:
     def __init__(self, backend: Backend, limits: Limits):
         self.isolated = backend.isolates
         self.control, theirs = socket.socketpair()
-        roomy = Limits(memory=4 * limits.memory, processes=4 * limits.processes, disk=limits.disk, files=256)
+        roomy = Limits(memory=limits.memory, processes=4 * limits.processes, disk=limits.disk, files=256)
         self.control.sendall(bundle("tester", backend.extra))
         with theirs:
             self.process = backend.start(

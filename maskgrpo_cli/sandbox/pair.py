@@ -10,7 +10,6 @@ import os
 import selectors
 import signal
 import socket
-import subprocess
 import time
 
 from ..types import Program, TestResult
@@ -18,12 +17,13 @@ from .backends import Backend, end
 from .bundle import bundle
 from .guest import wire
 from .limits import MIB, Limits
-from .streams import Tail
+from .streams import Tail, legible
 from .usage import files_below, resident, tree
 
 SLOW = 0.5  # seconds after which the tests behind a slow one get pairs of their own
 GRACE = 2.0  # seconds a tests' process may take to notice that its program is gone
 WATCH = 0.1  # seconds between two looks at the memory of a program that runs longer
+ENDING = 0.01  # seconds between two looks at a process whose line is closed
 SIGNALS_OF_LIMITS = {signal.SIGXCPU: "CPU time", signal.SIGXFSZ: "the size of a file"}
 
 
@@ -40,6 +40,7 @@ class Pair:
         self.current: int | None = None
         self.started = self.ended = 0.0
         self.loaded: float | None = None  # when the program stood, None before
+        self.lost: tuple[float, str] | None = None  # when and why the tests lost the program
         self.killed = ""
         self.buffer = b""
         self.watched = 0.0
@@ -81,6 +82,8 @@ class Pair:
         """When something has to be done at the latest."""
         if self.killed:
             return self.ended + GRACE
+        if self.lost:
+            return time.monotonic() + ENDING
         return min(self.started + self.timeout, max(self.watched, self.started) + WATCH)
 
     def slow(self, now: float) -> bool:
@@ -135,7 +138,7 @@ class Pair:
             self.settle_all(*body)
             self.over = True
         elif word == "lost":
-            self.stop("error", body[1], natural=True)
+            self.lost = time.monotonic(), body[1]
         elif word == "end":
             self.over = True
 
@@ -145,7 +148,7 @@ class Pair:
             return
         seconds = time.monotonic() - self.started
         out, err = (stream.take() for stream in self.streams) if fresh else ("", "")
-        self.results[index] = TestResult(status, reason, out, err, seconds if fresh else 0.0)
+        self.results[index] = TestResult(status, legible(reason), out, err, seconds if fresh else 0.0)
         self.waiting.remove(index)
 
     def settle_all(self, status: str, reason: str) -> None:
@@ -169,7 +172,10 @@ class Pair:
             if now >= self.ended + GRACE:
                 self.stuck = self.over = True
             return
-        if now >= self.started + self.timeout:
+        late = now >= self.started + self.timeout
+        if self.lost and (late or self.process.poll() is not None or now >= self.lost[0] + GRACE):
+            self.stop(*self.autopsy(self.lost[1]))
+        elif late:
             self.stop("timeout", f"no end after {self.timeout:g} s")
         elif now >= max(self.watched, self.started) + WATCH:
             self.watched = now
@@ -178,15 +184,14 @@ class Pair:
     def look_inside(self) -> None:
         """Keep the limits that no call of the system keeps: those on all processes and all files together."""
         members = tree(self.process.pid)
+        guest = members[:2][-1]  # the first process of its namespace, there to the end; those below it come and go
         if resident(members) > self.limits.memory * MIB:
             self.stop("limit", f"more than {self.limits.memory} MiB of memory")
-        elif self.backend.isolates and files_below(members[-1], "/tmp") > self.limits.entries:
+        elif self.backend.isolates and files_below(guest, "/tmp") > self.limits.entries:
             self.stop("limit", f"more than {self.limits.entries} files")
 
-    def stop(self, status: str, reason: str, natural: bool = False) -> None:
+    def stop(self, status: str, reason: str) -> None:
         """End the program in the middle of a test, and say why."""
-        if natural:
-            status, reason = self.autopsy(status, reason)
         self.killed, self.ended = status, time.monotonic()
         self.kill()
         if self.loaded is None:
@@ -194,18 +199,17 @@ class Pair:
         else:
             self.settle(self.current, status, reason)
 
-    def autopsy(self, status: str, reason: str) -> tuple[str, str]:
-        """Why a process that is gone ended."""
-        try:
-            code = self.process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            return status, reason
+    def autopsy(self, reason: str) -> tuple[str, str]:
+        """The status of a program that the tests lost, and why its process ended if it did."""
+        code = self.process.poll()
+        if code is None:
+            return "error", reason
         number = -code if code < 0 else code - 128
         if number in SIGNALS_OF_LIMITS:
             return "limit", f"the program reached the limit on {SIGNALS_OF_LIMITS[number]}"
         if 0 < number < 65:
-            return status, f"the program was ended by {signal.Signals(number).name}"
-        return status, f"{reason} with status {code}" if reason == "the program ended" else reason
+            return "error", f"the program was ended by {signal.Signals(number).name}"
+        return "error", f"{reason} with status {code}" if reason == "the program ended" else reason
 
     def kill(self) -> None:
         """Kill the program's process, and with it all that it started."""

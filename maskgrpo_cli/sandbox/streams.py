@@ -1,4 +1,4 @@
-"""What a program prints: the tail is kept, the rest counted and dropped."""
+"""What a program prints: the tail is kept, the rest counted and dropped; and what its exceptions say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 
 TAIL = 4096  # bytes of stdout and of stderr that a result carries
 CHUNK = 1 << 16
+
+
+def legible(text: str) -> str:
+    """A text that can be written and shown: what would steer a terminal, or has no place in UTF-8, as escapes."""
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
 
 
 class Tail:

@@ -88,6 +88,11 @@ class Session:
         """Tell the host."""
         wire.send(self.verdicts, message)
 
+    def lose(self, index, why):
+        """Tell the host that the program is gone, and wait until it has looked why."""
+        self.say("lost", index, why)
+        wire.exactly(self.verdicts, 1)
+
     def run(self, job):
         """Load the program, then judge test after test."""
         first = job["tests"][0][0]
@@ -95,7 +100,7 @@ class Session:
         try:
             suite = Suite(self.remote, job)
         except Gone as error:
-            return self.say("lost", first, str(error))
+            return self.lose(first, str(error))
         if suite.broken:
             return self.say("broken", *suite.broken)
         self.say("loaded")
@@ -104,7 +109,7 @@ class Session:
                 self.say("start", index)
             status, reason = suite.judge(test)
             if self.remote.gone:
-                return self.say("lost", index, self.remote.gone)
+                return self.lose(index, self.remote.gone)
             self.say("verdict", index, status, reason)
             wire.exactly(self.verdicts, 1)  # the host has taken what this test printed
         return self.say("end")
