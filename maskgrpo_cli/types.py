@@ -156,7 +156,8 @@ class Program:
     """Source code that nobody trusts, and the tests of it.
 
     Each test is Python source, judged on its own: it passes when it runs to its end. In it the names that `source`
-    defines are at hand, and `module` can be imported from. `setup` runs before the tests, on their side.
+    defines are at hand, and `module` can be imported from; a name of the language, such as `sum`, means the program's
+    only where it is the one `asked` for. `setup` runs before the tests, on their side.
     """
 
     source: str
@@ -164,6 +165,7 @@ class Program:
     setup: str = ""
     module: str = "solution"
     timeout: float | None = None  # wall-clock seconds for one test; None: the executor's own
+    asked: str = ""
 
 
 @dataclass(frozen=True)

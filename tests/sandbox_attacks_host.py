@@ -106,6 +106,16 @@ CLOSE = ("assert abs(f(2) - 4) < 1e-6", "import math\nassert math.isclose(f(2), 
          "from solution import f\nassert sorted([f(2)]) == [4] and sum([f(2)]) == 4 and all([f(2) == 4])",
          "def check(candidate):\n    assert abs(candidate(2) - 4) < 1e-6\ncheck(f)")  # fmt: skip
 
+ENDED = ("assert all(map(lambda x: f(x) == 2 * x, [1, 2]))", "assert not [y for y in map(f, [1, 2]) if y != 4]",
+         "for y in map(f, [1, 2]):\n    assert y == 4")  # fmt: skip
+YES = """
+class Yes:
+    def __getattr__(self, name):
+        if name.startswith('__'): raise AttributeError(name)
+        return lambda *a: True
+"""
+ASKED = ("assert f(2).startswith('a')", "assert f(2).isdigit()", "assert f(2).issubset({1})")
+
 VERDICTS = {
     "prints_the_marker_of_success": Attack("print('passed', '1 passed', 'OK', 'PASSED')" + WRONG, ("failed",)),
     "says_the_verdict_on_every_descriptor": Attack(
@@ -146,6 +156,9 @@ VERDICTS = {
     "names_that_come_when_asked": Attack(
         "def abs(x): return 0\ndef __getattr__(name):\n    if name == 'f': return lambda x: 5\n    raise AttributeError",
         NOT_PASSED, CLOSE),
+    "names_like_builtins_where_no_other_is_named": Attack(
+        "def abs(x): return 0" + WRONG, NOT_PASSED,
+        ("import importlib\nassert abs(getattr(importlib.import_module('solution'), 'f')(2) - 4) < 1e-6",)),
     "a_check_of_its_own": Attack("def check(candidate): pass\ndef test_it(): pass" + WRONG, NOT_PASSED,
                                  ("def check(c):\n    assert c(2) == 4\ncheck(f)",
                                   "from solution import *\ndef test_it():\n    assert f(2) == 4\ntest_it()")),
@@ -204,6 +217,14 @@ VERDICTS = {
         "def f(x): return r", NOT_PASSED, ("assert f(2) == [4, 4]",)),
     "not_a_number": Attack("def f(x): return float('nan')", ("failed",), EVERY[:1] + EVERY[3:5]),
     "raises_an_assertion_that_passed": Attack("def f(x): raise AssertionError('passed')", ("failed",)),
+    "stop_iteration_in_a_map": Attack("def f(x): raise StopIteration", ("error",), ENDED),
+    "stop_iteration_of_its_own": Attack("class Stop(StopIteration): pass\ndef f(x): raise Stop", ("error",), ENDED),
+    "an_object_that_says_yes": Attack(
+        YES + "def f(x): return Yes()", NOT_PASSED, ASKED),
+    "a_class_that_says_yes": Attack(
+        YES + "class M(Yes, type): pass\nclass C(metaclass=M): pass\ndef f(x): return C", NOT_PASSED, ASKED),
+    "a_function_that_says_yes": Attack(
+        "def yes(*a): return True\nyes.startswith = yes.isdigit = yes.issubset = yes\ndef f(x): return yes", NOT_PASSED, ASKED),
     "raises_what_the_harness_raises": Attack(
         "class Gone(BaseException): pass\nclass Skipped(Exception): pass\nclass Closed(Exception): pass\nn = 0\n"
         "def f(x):\n    raise [Gone, Skipped, Closed][x]()", ("error",),

@@ -62,6 +62,10 @@ class Stack:
     @property
     def top(self): return self.items[-1]
 class Deep(Stack): pass
+class Text:
+    def __init__(self, text): self.text = text
+    def isalnum(self): return self.text.isalnum()
+    def startswith(self, start): return self.text.startswith(start)
 def sum(a, b): return a + b + 1000
 '''
 
@@ -113,7 +117,9 @@ PASS = {
     "pytest functions": "from solution import double, Stack as S\ndef test_a():\n    assert double('a') == 'aa'\n"
                         "def test_b():\n    assert len(S()) == 0\ntest_a()\ntest_b()",
     "everything imported": "from solution import *\nassert double(SIZE) == 2 * SIZE and sum([1, 2]) == 3",
-    "a function named like a builtin": "assert sum(1, 2) == 1003",
+    "the end of an iterator": "import pytest\ng = count(0)\nwith pytest.raises(StopIteration): next(g)\n"
+                              "with pytest.raises(StopIteration): fail(StopIteration())",
+    "questions to objects that the test made": "t = Text('a1')\nassert t.isalnum() and not t.startswith('b')",
     "approximately": "import pytest\nassert double(0.1) == pytest.approx(0.2) and [0.1 + 0.2] == pytest.approx([0.3])",
 }  # fmt: skip
 
@@ -165,6 +171,20 @@ def test_ends_of_what_is_printed(executor):
     assert [(result.stdout, result.stderr) for result in results] == [
         ("out\n", "err\n"), ("", ""), ("out\nout\n", "err\nerr\n"),
     ]  # fmt: skip
+
+
+def test_only_the_builtin_that_was_asked_for_is_the_program_s(executor):
+    test = "assert sum(1, 2) == 1003 and abs(-1) == 1"
+    program = Program(SOURCE + "def abs(x): return 7", (test,), asked="sum")
+    [[asked], [not_asked]] = executor.run([program, Program(SOURCE, (test,), asked="double")])
+    assert asked.status == "passed", asked
+    assert not_asked.status == "error" and "'int' object is not iterable" in not_asked.reason
+
+
+def test_what_is_said_can_be_written_and_shown(executor):
+    source = "def f(x): raise ValueError('\\ud800 \\x1b[31m\\u202e \u00e9\\n')"
+    [[result]] = executor.run([Program(source, ("f(1)",))])
+    assert result.reason == r"ValueError: \ud800 \x1b[31m\u202e é", ascii(result.reason)
 
 
 @pytest.mark.parametrize(

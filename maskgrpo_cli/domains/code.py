@@ -136,7 +136,7 @@ def program_of(
     text: str, tests: tuple[str, ...], setup: str = "", entry_point: str = "", opening: str = ""
 ) -> Program:
     """What is run of a completion: its program with the tests of its problem."""
-    return Program(source_of(text, entry_point, opening), tuple(tests), setup, SOLUTION)
+    return Program(source_of(text, entry_point, opening), tuple(tests), setup, SOLUTION, asked=entry_point)
 
 
 def imports_of(tests: Sequence[str]) -> str:

@@ -18,10 +18,12 @@ What is guaranteed, with `bubblewrap` and with `landlock` on Linux:
   are looked at ten times a second, the others kept by the kernel.
 - The verdict: a test compares plain data, rebuilt by exact type, in a process where no line of the program ever ran.
   The program cannot see the tests or what they expect, or change a builtin, a module or a comparison there. The name
-  of a builtin or of a standard module means the genuine one in tests, except where it is the only name of the program
-  in a test (a task may ask for `sum`); names that the set-up defines come before the program's.
+  of a builtin or of a standard module means the genuine one in tests, except where it is the one asked for (a task may
+  ask for `sum`); names that the set-up defines come before the program's. No call ends an iteration of the test: its
+  StopIteration arrives as a RuntimeError, except where tests name it.
 - Objects of the program's own classes are handled by number. They equal no plain value, and no operator hands a plain
-  value of the test over and takes plain data for an answer.
+  value of the test over and takes plain data for an answer. What they say in place of a text, a set or a number
+  (`f(2).isdigit()`) is not heard, unless the test made them of a class with a capital letter.
 
 What is not:
 
@@ -29,7 +31,8 @@ What is not:
   question (`stack.contains(3)`), the program's own class answers. A test that passed with such a comparison or
   calculation says so in `reason`.
 - A name that a test neither defines nor imports is the program's, also when it is called `isclose`.
-- Arguments are known to the program, of course: it can learn answers by heart from what it is called with.
+- Arguments are known to the program, of course: it can learn answers by heart from what it is called with. Lists, dicts
+  and sets among them are changed as it changed them, also where a test goes on to use them.
 - Tests see no memory of the program but through its functions; they cannot subclass its classes, and patching its
   module changes nothing there. Only what numbers, texts, containers, exceptions, iterators, functions, objects can do
   crosses; packages outside the standard library are not installed for either side.

@@ -65,7 +65,7 @@ class Pair:
             os.close(err[1])
         self.streams = Tail(out[0]), Tail(err[0])
         tests = [[index, self.program.tests[index]] for index in indices]
-        job = {"source": self.program.source, "module": self.program.module, "setup": self.program.setup}
+        job = {name: getattr(self.program, name) for name in ("source", "module", "setup", "asked")}
         self.verdicts.settimeout(self.timeout + GRACE)
         self.verdicts.sendall(wire.frame({**job, "tests": tests, "seconds": int(seconds) + 1}))
         self.verdicts.setblocking(False)

@@ -1,5 +1,10 @@
 """Objects of a program as its tests hold them: every use goes over the line, and none lets the program judge itself."""
 
+# What a text, a set or a number says of itself: nobody but the program would answer for its own object.
+PREDICATES = {name for kind in (str, bytes, set, float) for name in dir(kind) if name.startswith("is")}
+PREDICATES |= {"startswith", "endswith"}
+
+
 class RemoteFunction:
     """A function or a bound method of the program."""
 
@@ -11,7 +16,7 @@ class RemoteFunction:
         return self._remote.call(self._number, arguments, keywords)
 
     def __getattr__(self, name):
-        if name.startswith("__") and name != "__doc__":
+        if (name.startswith("__") and name != "__doc__") or name in PREDICATES:
             raise AttributeError(name)
         return self._remote.get(self._number, name)
 
@@ -28,7 +33,7 @@ class RemoteClass(type):
         return made
 
     def __getattr__(cls, name):
-        if name.startswith("__"):
+        if name.startswith("__") or name in PREDICATES:
             raise AttributeError(name)
         remote, number = cls._of
         return remote.get(number, name)
@@ -60,6 +65,8 @@ class RemoteObject(metaclass=RemoteClass):
     def __getattr__(self, name):
         if name.startswith("__") and name not in ("__dict__", "__doc__", "__name__"):
             raise AttributeError(name)
+        if name in PREDICATES and not self._whole:
+            raise AttributeError(f"{name} of an object of the program proves nothing; plain data has it")
         return self._remote.get(self._number, name)
 
     def __setattr__(self, name, value):

@@ -21,14 +21,14 @@ class Suite:
         self.broken = None
         self.text = ""
         self.names = {}
-        self.module = job["module"]
+        self.module, self.asked, self.before = job["module"], job["asked"], job["setup"]
         self.setup = {"__name__": "tests", "__builtins__": builtins}
         os.chdir(os.environ["HOME"])
         sys.modules["pytest"] = stand_in.module()
         try:
             self.names = remote.load(job["source"], self.module)
             sys.modules[self.module] = RemoteModule(self.module, remote, self.public)
-            exec(compile(job["setup"], "setup.py", "exec"), self.with_names(job["setup"], self.setup, setup=True))
+            exec(compile(self.before, "setup.py", "exec"), self.with_names(self.before, self.setup, setup=True))
         except Gone:
             raise
         except BaseException as error:
@@ -37,16 +37,17 @@ class Suite:
     def with_names(self, source, namespace, setup=False):
         """The namespace with the program's names under it, as far as they may stand there.
 
-        The name of a builtin or of a standard module is never the program's, unless it is the only name of the
-        program in the test: otherwise a program could put its own `abs` or `math` under the test's feet.
+        The name of a builtin or of a standard module is never the program's, unless it is what was asked for:
+        otherwise a program could put its own `abs` or `math` under the test's feet.
         """
         used = names_in(compile(source, "test.py", "exec"))
-        offered = {name for name in self.names if name in used and name not in namespace}
-        plain = offered - RESERVED
-        modules = {name for name in offered & RESERVED if self.names[name] == {"module": name}}
-        for name in plain | modules if plain or setup or self.module in used else offered:
-            value = self.remote.named(name, self.names[name])
-            if value is not None or self.names[name] is None:
+        for name, form in self.names.items():
+            if name not in used or name in namespace:
+                continue
+            if name in RESERVED and form != {"module": name} and (setup or name != self.asked):
+                continue
+            value = self.remote.named(name, form)
+            if value is not None or form is None:
                 namespace[name] = value
         return namespace
 
@@ -58,6 +59,7 @@ class Suite:
     def judge(self, test):
         """(status, reason) of one test."""
         self.remote.answered_for_itself = False
+        self.remote.may_stop = "StopIteration" in self.before + test
         self.text = test
         try:
             namespace = self.with_names(test, dict(self.setup))
