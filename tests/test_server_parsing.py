@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -177,3 +178,27 @@ def test_a_request_of_millions_of_lists_is_refused_before_they_are_made():
     with pytest.raises(Refused) as refused:
         parse(f'{{"items": [{item}]}}'.encode(), "application/json", Limits(), ["a"])
     assert (refused.value.status, refused.value.code) == (413, "too-many-values")
+
+
+MANY = 100_000
+ONE = '{"prompt": "", "completion": {"text": ""}'
+
+
+@pytest.mark.parametrize(("body", "field"), [
+    ('{"items": [' + "{}," * MANY + "{}]}", "items"),
+    ('{"items": [' + ONE + '}], "rewards": [' + '"",' * MANY + '""]}', "rewards"),
+    ("{" + "".join(f'"{index}": 0,' for index in range(MANY)) + '"items": []}', "body"),
+    ('{"items": [' + ONE + "".join(f',"{index}": 0' for index in range(MANY)) + "}]}", "items[0]"),
+    ('{"items": [' + ONE + ', "columns": {' + '"": 0,' * MANY + '"a": 0}}]}', "items[0].columns"),
+    ('{"items": [' + ONE + ', "columns": {' + ",".join(f'"{index:0201}": 0' for index in range(MANY // 10)) + "}}]}",
+     "items[0].columns"),
+])  # fmt: skip
+def test_a_million_mistakes_are_one(body, field):
+    """Each costs a thousand times its bytes, once it is written out as one."""
+    tracemalloc.start()
+    with pytest.raises(Refused) as refused:
+        parse(body.encode(), "application/json", Limits(), ["a"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert refused.value.field == field and refused.value.status in (413, 422)
+    assert peak < 40 * 2**20 and len(refused.value.message) < 200

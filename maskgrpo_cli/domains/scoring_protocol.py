@@ -36,7 +36,8 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 RESERVED = ("prompts", "completions", "self")
 """Names that no column may have, because rewards take arguments of these names."""
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+LONGEST_NAME = 200
+Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
 
 
 class Message(BaseModel):
@@ -91,13 +92,20 @@ class Item(Message):
     id: Name | None = Field(None, description="echoed in the answer; default: the index as text; no two are the same")
     prompt: str
     completion: Completion
-    columns: dict[Name, JsonValue] = Field({}, description="plain JSON; no column is called prompts, completions, self")
+    columns: dict[str, JsonValue] = Field(
+        {}, description="plain JSON; no column is called prompts, completions, self",
+        json_schema_extra={"propertyNames": {"minLength": 1, "maxLength": LONGEST_NAME}},
+    )  # fmt: skip
 
     @field_validator("columns")
     @classmethod
-    def _are_no_arguments(cls, columns: dict[str, Any]) -> dict[str, Any]:
-        if reserved := [name for name in columns if name in RESERVED]:
-            raise ValueError(f"no column may be called '{reserved[0]}'")
+    def _are_well_named(cls, columns: dict[str, Any]) -> dict[str, Any]:
+        """Not `Name`s: a stranger's million of bad ones is one mistake, not a million of them."""
+        for name in columns:
+            if name in RESERVED:
+                raise ValueError(f"no column may be called '{name}'")
+            if not 0 < len(name) <= LONGEST_NAME:
+                raise ValueError(f"the name of a column has {len(name)} characters; 1 to {LONGEST_NAME} are taken")
         return columns
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
@@ -28,6 +29,8 @@ JSON, FORM = "application/json", "multipart/form-data"
 STRUCTURE = 4_000_000
 """Commas and opening brackets of a request's JSON, within texts too: each may cost a hundred times its byte in memory,
 and `[[],[],...]` does. Pictures in base64 have none."""
+KEYS = 16
+"""Keys of an object, and names of rewards: a request has at most four of the former outside its columns."""
 TOLD = 3  # mistakes of a request that are told
 _UNIONS = ("text", "image", "part")  # how pydantic names the kinds of completion within a path
 
@@ -65,11 +68,11 @@ def parse(body: bytes, content_type: str, limits: Limits, known: Collection[str]
         if REQUEST_PART not in parts:
             raise invalid(REQUEST_PART, f"the form has no part '{REQUEST_PART}', which holds the JSON")
         body = parts.pop(REQUEST_PART)
-    request = _validated(body)
+    request = _validated(body, limits, known)
     for name in request.rewards or ():
         if name not in known:
             raise invalid("rewards", f"there is no reward '{name[:80]}'; there are: {', '.join(known)}")
-    _check_counts(request, limits)
+    _check_pictures(request, limits)
     samples, paths = [], []
     for index, item in enumerate(request.items):
         path = f"items[{index}]"
@@ -130,18 +133,41 @@ def read_form(body: bytes, content_type: str, most: int) -> dict[str, bytes]:
     return {name: bytes(part) for name, part in parts.items()}
 
 
-def _validated(body: bytes) -> ScoreRequest:
+def _validated(body: bytes, limits: Limits, known: Collection[str]) -> ScoreRequest:
     if sum(body.count(sign) for sign in (b",", b"[", b"{")) > STRUCTURE:
         raise Refused(413, "too-many-values", f"a request holds at most {STRUCTURE} commas and brackets", "body")
     try:
-        return ScoreRequest.model_validate_json(body)
+        _check_counts(from_json(body), limits, known)
+        return ScoreRequest.model_validate_json(body)  # once more, for its words are those of JSON
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False, include_context=False)
-    if found[0]["type"] == "json_invalid":
-        raise Refused(400, "malformed", found[0]["msg"][:300], "body")
+    except ValueError as error:
+        raise Refused(400, "malformed", f"Invalid JSON: {error}"[:300], "body") from error
     more = [f"and {len(found) - TOLD} more mistakes"] if len(found) > TOLD else []
     told = [f"{path_of(one['loc'])}: {one['msg'].removeprefix('Value error, ')[:300]}" for one in found[:TOLD]]
     raise invalid(path_of(found[0]["loc"]), "; ".join(told + more))
+
+
+def _check_counts(given: Any, limits: Limits, known: Collection[str]) -> None:
+    """Raises Refused for more items or keys than are taken, before each of them is a mistake of a kilobyte."""
+    if not isinstance(given, dict):
+        return
+    items, rewards = given.get("items"), given.get("rewards")
+    objects = [("body", given, KEYS)]
+    if isinstance(rewards, list):
+        objects.append(("rewards", rewards, max(KEYS, len(known))))
+    if isinstance(items, list):
+        if len(items) > limits.items:
+            why = f"{len(items)} items; at most {limits.items} are taken"
+            raise Refused(413, "too-many-items", why, "items")
+        for index, item in enumerate(items):
+            if isinstance(item, dict):
+                objects.append((f"items[{index}]", item, KEYS))
+                objects.append((f"items[{index}].completion", item.get("completion"), KEYS))
+                objects.append((f"items[{index}].columns", item.get("columns"), limits.columns))
+    for path, value, most in objects:
+        if isinstance(value, (dict, list)) and len(value) > most:
+            raise invalid(path, f"there are {len(value)}; at most {most} are taken")
 
 
 def path_of(location: tuple[int | str, ...]) -> str:
@@ -155,9 +181,7 @@ def path_of(location: tuple[int | str, ...]) -> str:
     return path.removeprefix(".") or "body"
 
 
-def _check_counts(request: ScoreRequest, limits: Limits) -> None:
-    if len(request.items) > limits.items:
-        raise Refused(413, "too-many-items", f"{len(request.items)} items; at most {limits.items} are taken", "items")
+def _check_pictures(request: ScoreRequest, limits: Limits) -> None:
     shown = sum(isinstance(item.completion, (ImageCompletion, PartCompletion)) for item in request.items)
     if shown > limits.pictures:
         raise Refused(413, "too-many-pictures", f"{shown} pictures; at most {limits.pictures} are taken", "items")

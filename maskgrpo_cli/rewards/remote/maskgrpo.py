@@ -15,6 +15,9 @@ from maskgrpo_cli.domains import scoring_protocol as wire
 from maskgrpo_cli.rewards.remote.adapter import BadAnswer, Sample, Scores, Unscored, as_file, clean, number
 
 DEEPEST = 8  # lists and objects within one another in a column that is sent
+SIGNS = 600
+"""Commas and opening brackets that an answer holds for each completion: two, and what the text of an error has."""
+INFO_SIGNS = 10_000
 
 
 class MaskGrpo:
@@ -48,6 +51,7 @@ class MaskGrpo:
 
     def read(self, body: bytes, about: list[str]) -> Scores:
         """The scores of one reward, those of the very items that were sent."""
+        _check_signs(body, SIGNS * (len(about) + 2))
         try:
             answer = wire.ScoreResponse.model_validate_json(body)
         except ValidationError as error:
@@ -84,17 +88,24 @@ class MaskGrpo:
         return {
             name: value
             for name, value in columns.items()
-            if name not in wire.RESERVED and 0 < len(name) <= 200 and _plain(value)
+            if name not in wire.RESERVED and 0 < len(name) <= wire.LONGEST_NAME and _plain(value)
         }
 
 
 def info(body: bytes) -> wire.ServerInfo:
     """What a server tells of itself. Raises BadAnswer."""
+    _check_signs(body, INFO_SIGNS)
     try:
         json.loads(body)  # says what is wrong with what is no JSON at all
         return wire.ServerInfo.model_validate_json(body)
     except (ValueError, RecursionError) as error:
         raise BadAnswer(f"{wire.INFO} is not that of a reward server, version {wire.VERSION}") from error
+
+
+def _check_signs(body: bytes, most: int) -> None:
+    """Raises BadAnswer for far more values than are due: a wrong one takes a thousand times its bytes to be told."""
+    if sum(body.count(sign) for sign in (b",", b"[", b"{")) > most:
+        raise BadAnswer(f"its answer holds more than {most} commas and brackets")
 
 
 def _completion(completion: Any) -> wire.Completion:
