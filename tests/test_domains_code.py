@@ -49,6 +49,12 @@ def test_no_text_stops_the_reader(text):
     assert isinstance(source_of(text, "f", OPENING), str) and parses(text) in (True, False)
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("line", ["```" + "a" * 90_000 + "`", "```" + " " * 90_000 + "`", "```a" + " " * 90_000 + "`"])
+def test_a_long_line_does_not_hold_up_the_reader(line):
+    assert blocks(line) == [] and blocks(line[:-1])[0].closed is False
+
+
 @pytest.mark.parametrize("code, right", [
     ("x = 1", True), ("def f():\n  return", True), ("'\\d'", True), ("", False), ("\n# nothing\n", False),
     ("def f(:", False), ("x = \0", False), ("1" * 90_000, False), ("(" * 90_000, False), ("-" * 90_000 + "1", False),

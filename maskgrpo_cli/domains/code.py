@@ -17,7 +17,7 @@ from maskgrpo_cli.types import Program
 
 PYTHON = ("python", "py", "python3")
 LONGEST = 100_000  # characters of code that are parsed; what is longer parses not
-FENCE = re.compile(r"^[ \t]*(```+)[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
+FENCE = re.compile(r"^[ \t]*(```+)[ \t]*(?![ \t])([^\s`]*)(?:[^\S\n][^\n`]*)?$", re.MULTILINE)  # in linear time
 STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(")  # where HumanEval's paper ends a completion
 SOLUTION = "solution"  # the module that tests may import a program from
 
