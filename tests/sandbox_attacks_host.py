@@ -225,6 +225,9 @@ VERDICTS = {
         YES + "class M(Yes, type): pass\nclass C(metaclass=M): pass\ndef f(x): return C", NOT_PASSED, ASKED),
     "a_function_that_says_yes": Attack(
         "def yes(*a): return True\nyes.startswith = yes.isdigit = yes.issubset = yes\ndef f(x): return yes", NOT_PASSED, ASKED),
+    "a_named_tuple_that_says_yes": Attack(
+        "from collections import namedtuple\nyes = lambda *a: True\n"
+        "def f(x): return namedtuple('T', 'startswith isdigit issubset')(yes, yes, yes)", NOT_PASSED, ASKED),
     "raises_what_the_harness_raises": Attack(
         "class Gone(BaseException): pass\nclass Skipped(Exception): pass\nclass Closed(Exception): pass\nn = 0\n"
         "def f(x):\n    raise [Gone, Skipped, Closed][x]()", ("error",),

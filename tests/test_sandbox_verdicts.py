@@ -8,7 +8,11 @@ from maskgrpo_cli.sandbox import make
 from maskgrpo_cli.types import Program
 
 SOURCE = '''
+import datetime
+import functools
 import math
+import operator
+import re
 from collections import Counter, deque, namedtuple
 from typing import List
 
@@ -36,6 +40,18 @@ def sqrt(x): return math.sqrt(x)
 def bump():
     global SIZE
     SIZE += 1
+
+@functools.lru_cache(None)
+def remembered(n): return n if n < 2 else remembered(n - 1) + remembered(n - 2)
+twice = functools.partial(lambda a, b: a * b, 2)
+second = operator.itemgetter(1)
+gcd_of, unique = math.gcd, set
+Place = namedtuple("Place", "name x")
+def place(x): return Place("p", x)
+def x_of(place): return place.x
+def found(pattern, text): return re.search(pattern, text)
+def gcd_itself(): return math.gcd
+def day_after(day): return day + datetime.timedelta(days=1)
 
 class Oops(Exception): pass
 class Late(Oops, KeyError): pass
@@ -102,6 +118,16 @@ PASS = {
                             " == [('a', 2)]\nassert d == collections.deque([1]) and p == (1, 2) and r == range(3)\n"
                             "assert list(k) == [1] and kind_of(3) is int",
     "what the program imported": "assert math.isclose(sqrt(2.0) ** 2, 2.0) and Counter('a')['a'] == 1 and List[int]",
+    "functions made by the library": "assert remembered(50) == 12586269025 and remembered.cache_info().misses == 51\n"
+                                     "assert twice(3) == 6 and second([1, 2]) == 2 and gcd_itself()(8, 12) == 4",
+    "other names for what the library has": "assert gcd_of(8, 12) == 4 and unique([1, 1]) == {1}",
+    "objects of the library": "assert found('b+', 'abb') and found('b(b)', 'abb').group(1) == 'b' and found('c', 'a') is None",
+    "dates and times": "import datetime as d\nassert day_after(d.date(2024, 2, 28)) == d.date(2024, 2, 29)\n"
+                       "v = [d.datetime(2024, 2, 3, 4, 5, 6, 7), d.time(1, 2, 3, 4), d.timedelta(1, 2, 3),\n"
+                       "     d.datetime(2024, 2, 3, tzinfo=d.timezone(d.timedelta(hours=2)))]\n"
+                       "r = same(v)\nassert r == v and [type(x) for x in r] == [type(x) for x in v]",
+    "named tuples": "p = place(3)\nassert p == ('p', 3) == Place('p', 3) and p.x == 3 and x_of(p) == 3\n"
+                    "from collections import namedtuple\nassert x_of(namedtuple('Q', 'x')(4)) == 4",
     "objects of the program": "s = Stack(1, 2)\nassert s.push(3) is s and s.pop() == 3 and len(s) == 2 and s[0] == 1\n"
                               "assert list(s) == [1, 2] and s.items == [1, 2] and s.top == 2 and repr(s) == 'Stack[1, 2]'\n"
                               "assert isinstance(s, Stack) and s and 2 in s and 5 not in s and Stack.limit == 5",

@@ -24,6 +24,7 @@ SLOW = 0.5  # seconds after which the tests behind a slow one get pairs of their
 GRACE = 2.0  # seconds a tests' process may take to notice that its program is gone
 WATCH = 0.1  # seconds between two looks at the memory of a program that runs longer
 ENDING = 0.01  # seconds between two looks at a process whose line is closed
+ENDED = "the program ended"  # as the tests' process says it where the line was closed
 SIGNALS_OF_LIMITS = {signal.SIGXCPU: "CPU time", signal.SIGXFSZ: "the size of a file"}
 
 
@@ -40,7 +41,7 @@ class Pair:
         self.current: int | None = None
         self.started = self.ended = 0.0
         self.loaded: float | None = None  # when the program stood, None before
-        self.lost: tuple[float, str] | None = None  # when and why the tests lost the program
+        self.lost: tuple[float, str] | None = None  # until when to wait for its end, and why the tests lost it
         self.killed = ""
         self.buffer = b""
         self.watched = 0.0
@@ -138,7 +139,7 @@ class Pair:
             self.settle_all(*body)
             self.over = True
         elif word == "lost":
-            self.lost = time.monotonic(), body[1]
+            self.lost = time.monotonic() + (GRACE if body[1] == ENDED else 0.0), body[1]
         elif word == "end":
             self.over = True
 
@@ -173,7 +174,7 @@ class Pair:
                 self.stuck = self.over = True
             return
         late = now >= self.started + self.timeout
-        if self.lost and (late or self.process.poll() is not None or now >= self.lost[0] + GRACE):
+        if self.lost and (late or self.process.poll() is not None or now >= self.lost[0]):
             self.stop(*self.autopsy(self.lost[1]))
         elif late:
             self.stop("timeout", f"no end after {self.timeout:g} s")
@@ -209,7 +210,7 @@ class Pair:
             return "limit", f"the program reached the limit on {SIGNALS_OF_LIMITS[number]}"
         if 0 < number < 65:
             return "error", f"the program was ended by {signal.Signals(number).name}"
-        return "error", f"{reason} with status {code}" if reason == "the program ended" else reason
+        return "error", f"{reason} with status {code}" if reason == ENDED else reason
 
     def kill(self) -> None:
         """Kill the program's process, and with it all that it started."""

@@ -108,8 +108,8 @@ class Candidate:
     # --- values -----------------------------------------------------------------------------------
 
     def write(self, value, name=None):
-        """The wire form of a value; objects of the program become numbers."""
-        return wire.encode(value, lambda other: self.export(other, name))
+        """The wire form of a value, which stands under `name`; objects of the program become numbers."""
+        return wire.encode(value, lambda other: self.export(other, name if other is value else None))
 
     def export(self, value, name=None):
         """The form of what is not plain data."""
@@ -122,7 +122,8 @@ class Candidate:
         home = getattr(value, "__module__", None)
         own_name = getattr(value, "__name__", None)
         named = type(own_name) is str and type(home) is str and home.split(".")[0] in sys.stdlib_module_names
-        if named and getattr(sys.modules.get(home), own_name, None) is value:
+        known = named and getattr(sys.modules.get(home), own_name, None) is value
+        if known and (own_name == name or (name is None and isinstance(value, type))):
             return {"library": [home, own_name]}
         if type(value).__module__ == "builtins" and BaseException in type(value).__mro__:
             return {"error": [type(value).__name__, [self.write(item) for item in value.args]]}
@@ -132,7 +133,8 @@ class Candidate:
             return {"ref": [self.number(value), "function", str(own_name)]}
         if hasattr(type(value), "__next__"):
             return {"ref": [self.number(value), "iterator", None]}
-        return {"ref": [self.number(value), "object", self.export(type(value))]}
+        kind = self.export(type(value))
+        return {"ref": [self.number(value), "object", kind if "ref" in kind else None]}
 
     def class_form(self, kind):
         """[name, the builtin exception it extends or None, its bases that are the program's own]."""

@@ -17,6 +17,7 @@ TYPES = {
     "builtins": ("int", "float", "bool", "str", "bytes", "bytearray", "complex", "list", "tuple", "dict", "set",
                  "frozenset", "range", "object"),
     "collections": ("Counter", "OrderedDict", "defaultdict", "deque"),
+    "datetime": ("date", "time", "datetime", "timedelta", "timezone"),
     "decimal": ("Decimal",),
     "fractions": ("Fraction",),
 }  # fmt: skip

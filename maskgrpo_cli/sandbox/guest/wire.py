@@ -1,9 +1,9 @@
 """Frames of plain data over a file descriptor: four bytes of length, then JSON.
 
 Plain: None, bool, int, float, str, bytes, bytearray, complex, list, tuple, dict, set, frozenset, range, Decimal,
-Fraction and what `collections` makes of them. Everything is rebuilt from its text by exact type, so nothing that the
-other side defined ever arrives. A subclass is written as the plain type it extends. Other objects cross as numbers
-that stand for them (`hook`).
+Fraction, what `collections` makes of them, and dates and times. Everything is rebuilt from its text by exact type, so
+nothing that the other side defined ever arrives. A subclass is written as the plain type it extends. Other objects
+cross as numbers that stand for them (`hook`).
 """
 
 import posix
@@ -104,6 +104,9 @@ def encode(value, hook=None, depth=0):
         return {"complex": [value.real, value.imag]}
     if kind is range:
         return {"range": [encode(value.start), encode(value.stop), encode(value.step)]}
+    if tuple in kind.__mro__ and type(getattr(kind, "_fields", None)) is tuple:
+        items = [encode(item, hook, deeper) for item in tuple.__iter__(value)]
+        return {"named": [kind.__name__, list(kind._fields), items]}
     known = library(kind)
     if known:
         return {known: [encode(item, hook, deeper) for item in TAKEN_APART[known](value)]}
@@ -124,12 +127,18 @@ TAKEN_APART = {
     "deque": lambda value: [list(value)],
     "Decimal": lambda value: [str(value)],
     "Fraction": lambda value: [value.numerator, value.denominator],
+    "date": lambda value: [value.year, value.month, value.day],
+    "time": lambda value: [value.hour, value.minute, value.second, value.microsecond, value.tzinfo],
+    "datetime": lambda value: [*value.timetuple()[:6], value.microsecond, value.tzinfo],
+    "timedelta": lambda value: [value.days, value.seconds, value.microseconds],
+    "timezone": lambda value: [value.utcoffset(None)],
     "keys": lambda value: [list(value)],
     "values": lambda value: [list(value)],
     "items": lambda value: [list(value)],
 }
 HOMES = {"Counter": "collections", "OrderedDict": "collections", "defaultdict": "collections", "deque": "collections",
-         "Decimal": "decimal", "Fraction": "fractions"}  # fmt: skip
+         "Decimal": "decimal", "Fraction": "fractions", "date": "datetime", "time": "datetime", "datetime": "datetime",
+         "timedelta": "datetime", "timezone": "datetime"}  # fmt: skip
 
 
 def library(kind):
@@ -180,7 +189,7 @@ def decode(data, hook=None, depth=0):
 
 
 def made(home, name):
-    """A builder of a library type from its one or two parts."""
+    """A builder of a library type from its parts."""
 
     def build(parts):
         return getattr(__import__(home), name)(*parts)
@@ -193,22 +202,31 @@ def default_dict(parts):
     return made("collections", "defaultdict")([None, *parts])
 
 
+def named_tuple(parts):
+    """A named tuple; a plain one where a field would stand in for a method that tests ask of a text or a set."""
+    name, fields, items = parts
+    if any(hasattr(kind, field) for kind in (str, set, tuple) for field in fields):
+        return tuple(items)
+    known = (name, *fields)
+    if known not in NAMED:
+        NAMED[known] = __import__("collections").namedtuple(name, fields)
+    return NAMED[known](*items)
+
+
+NAMED = {}  # name and fields -> class
 BUILT = {
     "int": lambda body: int(body, 16),
     "tuple": tuple,
     "set": set,
     "frozenset": frozenset,
     "dict": dict,
+    "named": named_tuple,
     "bytes": lambda body: body.encode("latin-1"),
     "bytearray": lambda body: bytearray(body.encode("latin-1")),
     "complex": lambda parts: complex(*parts),
     "range": lambda parts: range(*parts),
-    "Counter": made("collections", "Counter"),
-    "OrderedDict": made("collections", "OrderedDict"),
+    **{name: made(home, name) for name, home in HOMES.items()},
     "defaultdict": default_dict,
-    "deque": made("collections", "deque"),
-    "Decimal": made("decimal", "Decimal"),
-    "Fraction": made("fractions", "Fraction"),
     "keys": lambda parts: dict.fromkeys(parts[0]).keys(),
     "values": lambda parts: dict(enumerate(parts[0])).values(),
     "items": lambda parts: dict(parts[0]).items(),
