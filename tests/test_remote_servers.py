@@ -324,6 +324,13 @@ def test_what_is_no_chat_completion(body, told):
             reward(prompts=["p"], completions=["c"])
 
 
+def test_an_address_without_its_version_is_told():
+    with Local(lambda asked: (404, {}, b'{"detail":"Not Found"}')) as local:
+        reward, _ = remote(local, protocol="openai-chat", model="j")
+        with pytest.raises(Stopped, match=r"status 404: .*Not Found.* ends as OpenAI's does, in /v1"):
+            reward(prompts=["p"], completions=["c"])
+
+
 def test_the_endpoints_complaint_is_told():
     with Local(lambda asked: (404, {}, b'{"error": {"message": "no model j"}}')) as local:
         reward, _ = remote(local, protocol="openai-chat", model="j")

@@ -95,11 +95,14 @@ class Chat:
         return score
 
     def complaint(self, status: int, body: bytes) -> tuple[str, bool]:
-        """The endpoint's message."""
+        """The endpoint's message; where it has none and no such page, how an address is written."""
         try:
             answer = json.loads(body)
             inner = answer.get("error", answer) if isinstance(answer, dict) else {}
             text = inner.get("message") if isinstance(inner, dict) else inner
         except (ValueError, RecursionError):
             text = None
-        return clean(text if isinstance(text, str) else body), False
+        if isinstance(text, str):
+            return clean(text), False
+        hint = " (an address of openai-chat ends as OpenAI's does, in /v1)" if status == 404 else ""
+        return clean(body) + hint, False

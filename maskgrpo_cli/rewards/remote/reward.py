@@ -20,7 +20,8 @@ class Remote:
     """A reward that servers make. Several of them, such as remote.one and remote.two, have settings of their own.
 
     Args:
-        urls: the servers' addresses, one or a list; each piece of a batch goes to whichever is free.
+        urls: the servers' addresses, one or a list; each piece of a batch goes to whichever is free. Those of
+            openai-chat end in /v1.
         protocol: `maskgrpo`, that of `maskgrpo reward-server`; `flow-grpo`, that of yifan123/reward-server; or
             `openai-chat`, a judge behind an OpenAI-compatible endpoint.
         when_away: what a run does while no server answers: `wait`; `leave-out`, the batch goes without this reward;
