@@ -79,6 +79,13 @@ def test_a_busy_or_starting_server_is_asked_again(status):
         assert len(server.posted()) == 3
 
 
+def test_a_server_that_is_busy_for_too_long_says_why():
+    with Local(speaks(lambda asked: (429, {}, b"4096 samples wait already"))) as server:
+        reward, _ = remote(server, deadline=0.3)
+        with pytest.raises(Away, match=r"not answered within 0\.3 s: http.*: status 429: 4096 samples wait already"):
+            ask(reward)
+
+
 def test_what_was_answered_before_an_outage_is_not_asked_again():
     stopped = threading.Event()
 

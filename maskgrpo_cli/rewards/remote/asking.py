@@ -70,7 +70,7 @@ class Asking:
 
     def failing(self) -> str:
         """Every server that does not answer, and why."""
-        return "; ".join(f"{server.url}: {server.why}" for server in self.servers if not server.well)
+        return "; ".join(f"{server.url}: {server.why}" for server in self.servers if server.why)
 
 
 class _Batch:
@@ -178,7 +178,7 @@ class _Batch:
             scores = await asyncio.to_thread(adapter.read, answer, about)
         except TryLater as error:
             if error.busy:
-                server.put_off(error.retry_after)
+                server.put_off(error.why, error.retry_after)
             else:
                 self._failed(server, error)
             self._give_back(piece)
@@ -189,7 +189,7 @@ class _Batch:
                 raise Stopped(f"{server.url}: {error}; it fails at the request") from error
             if piece.broken[server.url] < adapter.tries:
                 asking.warn(f"{server.url} failed at a request ({error}) and is asked again")
-                server.put_off(None)
+                server.put_off(str(error))
         except Refused as error:
             raise Stopped(f"{server.url}: {asking.terms.scrub(str(error))}") from error
         else:

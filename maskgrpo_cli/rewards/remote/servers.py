@@ -21,7 +21,7 @@ class Server:
     url: str
     rest: float  # seconds that it is left alone after a first failure, doubled with every further one
     failures: int = 0  # in a row
-    why: str = ""  # of the last one
+    why: str = ""  # of the last one, or why it was put off; "" once it has answered again
     since: float | None = None  # when the first of them was; None: it is well
     until: float = 0.0  # it is left alone until then
     answered: int = 0
@@ -45,8 +45,9 @@ class Server:
         self.since = now if self.since is None else self.since
         self.until = max(self.until, now + self._pause(self.failures, retry_after))
 
-    def put_off(self, retry_after: float | None) -> None:
-        """It is well, and has too much to do."""
+    def put_off(self, why: str, retry_after: float | None = None) -> None:
+        """It is well, and has too much to do, or failed at one request."""
+        self.why = why
         self.until = max(self.until, time.monotonic() + self._pause(1, retry_after))
 
     def answer(self) -> float | None:
