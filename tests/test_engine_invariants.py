@@ -120,8 +120,8 @@ def test_left_padding_changes_no_log_probability(method, estimator, guidance):
         torch.testing.assert_close(scores([row])[0], together[row], atol=1e-5, rtol=0)
 
 
-def test_every_update_has_a_mask_of_its_own_even_with_accumulation(method):
-    """Fault 4: with accumulation only mu / gcd(mu, a) masks were ever used."""
+def test_fault_4_every_update_has_a_mask_of_its_own_even_with_accumulation(method):
+    """With accumulation only mu / gcd(mu, a) masks were ever used."""
     # with ratios drawn as well, equal draws would give equal masks
     grpo = method(grpo__updates=4, grpo__micro_batch_size=2, sampler__length=16, grpo__estimator__ratio="random")
     rollout = grpo.collect(0)

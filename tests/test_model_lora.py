@@ -47,7 +47,7 @@ def trained(llada) -> set[str]:
     return {name for name, parameter in llada.named_parameters() if parameter.requires_grad}
 
 
-def test_the_full_target_set_is_every_linear_layer_of_every_block_and_never_the_head():
+def test_fault_8_the_full_target_set_is_every_linear_layer_of_every_block_and_never_the_head():
     names = {name.split(".lora_")[0] for name in trained(adapted())}
     prefix = "base_model.model.model.transformer"
     assert names == {f"{prefix}.blocks.{block}.{target}" for block in range(2) for target in TARGETS}

@@ -119,7 +119,7 @@ def hostile(target):
 
 
 @pytest.mark.parametrize("name", hostile("/nowhere"))
-def test_nothing_of_a_hostile_pickle_runs(name, tmp_path):
+def test_fault_21_nothing_of_a_hostile_pickle_runs(name, tmp_path):
     target = tmp_path / "touched"
     before = set(sys.modules)
     with pytest.raises(NotPlain):

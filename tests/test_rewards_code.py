@@ -65,7 +65,7 @@ def one(text, settings=None, tests=("a", "b")):
     ("pt", {"timeout_penalty": 0.25}, 0.25), ("tt", {"timeout_penalty": 1}, -1.0), ("pf", {"timeout_penalty": 1}, 0.5),
     ("pt", {"all_or_nothing": True, "timeout_penalty": 0.5}, -0.5),
 ])
-def test_the_share_of_tests(letters, settings, value):
+def test_fault_18_the_share_of_tests(letters, settings, value):
     assert one(letters, settings) == value
 
 
