@@ -55,7 +55,7 @@ def test_the_first_update_sees_the_policy_that_sampled(grpo):
     metrics = rows(grpo("run", evaluation__final_limit=0) / "metrics.jsonl")
     assert [row["update"] for row in metrics] == [0, 1, 0, 1]
     for row in metrics:
-        assert row["completion_length"] == 64
+        assert row["completion_length"] == 16
         if row["update"] == 0:
             assert row["clip_ratio"] == 0 and row["kl"] == 0
 

@@ -11,7 +11,7 @@ from shape_pictures import blurred, boxed, noisy, put, rendered, scenes, wrong_s
 
 from maskgrpo_cli.domains.arithmetic import Draws
 from maskgrpo_cli.domains.shapes.checking import check_pictures, reasons, share
-from maskgrpo_cli.domains.shapes.drawing import DISTANCES, GROUND, PALETTE, draw, layout
+from maskgrpo_cli.domains.shapes.drawing import DISTANCES, GROUND, PALETTE, bits, draw, layout
 from maskgrpo_cli.domains.shapes.naming import colour_name
 from maskgrpo_cli.domains.shapes.pixels import connected
 from maskgrpo_cli.domains.shapes.reading import parse
@@ -93,6 +93,34 @@ def test_objects_keep_apart_and_inside(asked):
             for later in placed[number + 1 :]:
                 other = later.box
                 assert max(other[0] - far, left - other[2], other[1] - bottom, top - other[3]) >= 0.08
+
+
+def test_on_a_lattice_a_kind_fills_a_cell_and_looks_the_same_in_each(asked):
+    looks, places = {}, set()
+    for index, scene in enumerate(asked[:600]):
+        placed = layout(scene, Draws.of("lattice", index), cells=4)
+        picture, told = draw(placed), bits(placed, 4)
+        shown = np.zeros((4, 4), dtype=bool)
+        for thing in placed:
+            left, top, right_, bottom = thing.box
+            assert right_ - left < 0.25 and bottom - top < 0.25  # nothing is cut off
+            column, row = round((left + right_) * 2 - 0.5), round((top + bottom) * 2 - 0.5)
+            assert (left + right_) * 2 - 0.5 == pytest.approx(column) and (top + bottom) * 2 - 0.5 == pytest.approx(row)
+            patch = picture[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+            looks.setdefault(str(thing.kind), set()).add((patch.tobytes(), tuple(told[:, row, column])))
+            places.add((column, row))
+            shown[row, column] = True
+        assert ((told[0] > 0) == shown).all() and (told[:, ~shown] == -1).all()
+    assert len(looks) == len(SHAPES) * len(COLOURS) and {len(seen) for seen in looks.values()} == {1}
+    assert len({said for [(_, said)] in looks.values()}) == len(looks)  # every kind has bits of its own
+    assert len(places) == 16
+
+
+def test_pictures_on_a_lattice_are_right_also_with_noise_and_blurred(asked):
+    shown = np.stack([draw(layout(scene, Draws.of("cells", index), 4)) for index, scene in enumerate(asked)])
+    assert right(asked, shown) >= 0.995
+    assert right(asked, noisy(shown)) >= 0.995
+    assert right(asked, blurred(shown)) >= 0.995
 
 
 @pytest.mark.parametrize("shape", SHAPES)

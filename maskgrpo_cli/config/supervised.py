@@ -95,6 +95,9 @@ class TokenizerConfig(Section):
     l2_weight: NonNegative = Field(2.0, description="Weight of their squared error.")
     quantizer_weight: NonNegative = Field(2.0, description="Weight of the loss that draws channels to their signs.")
     entropy_weight: NonNegative = Field(0.0, description="Weight of the loss for bits that are sure, and used alike.")
+    named_weight: NonNegative = Field(
+        0.0, description="Weight of the loss that draws bits to those that the task names (shapes: what a code shows)."
+    )
     optimizer: OptimizerConfig = OptimizerConfig(lr=2e-3, schedule="cosine", warmup_steps=100, final_lr=0.02)
     evaluate_every: Natural = Field(500, description="Judge the round trip every N steps (validation); 0: never.")
     evaluate_limit: Count = Field(256, description="Validation pictures in such an evaluation.")

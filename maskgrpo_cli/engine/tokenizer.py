@@ -51,13 +51,16 @@ class Pictures:
 
     def batch(self, places: Sequence[int]) -> Tensor:
         """The pictures at `places` of the stream, [B, 3, size, size] in [-1, 1]; a pure function of places and seed."""
-        rows = data.shuffled(self.seed, places, len(self.problems))
-        epochs = [place // len(self.problems) for place in places]
-        drawn = [
-            self.task.picture(self.problems[row], index=epoch, side=self.size)
-            for row, epoch in zip(rows, epochs, strict=True)
-        ]
+        drawn = [self.task.picture(*asked, side=self.size) for asked in self._asked(places)]
         return torch.stack([as_pixels(picture, (self.size, self.size)) for picture in drawn])
+
+    def named(self, places: Sequence[int]) -> Tensor:
+        """The signs [B, C, h, w] that the task names for the codes of the pictures at `places`."""
+        return torch.stack([torch.from_numpy(self.task.picture_bits(*asked)) for asked in self._asked(places)])
+
+    def _asked(self, places: Sequence[int]) -> list[tuple[Problem, int]]:
+        rows = data.shuffled(self.seed, places, len(self.problems))
+        return [(self.problems[row], place // len(self.problems)) for row, place in zip(rows, places, strict=True)]
 
 
 class Training:
@@ -80,7 +83,8 @@ class Training:
         places = range(index * settings.batch_size, (index + 1) * settings.batch_size)
         images = self.pictures.batch(places).contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad(set_to_none=True)
-        loss, row = self.loss(images.to(self.session.accelerator.device))
+        named = self.pictures.named(places) if settings.named_weight else None
+        loss, row = self.loss(images.to(self.session.accelerator.device), named)
         self.session.accelerator.backward(loss)
         largest = settings.optimizer.grad_clip or math.inf
         norm = float(self.session.accelerator.clip_grad_norm_(self.model.parameters(), largest))
@@ -95,8 +99,11 @@ class Training:
         self.optimizer.step()
         return {"step": index + 1, **row, "grad_norm": norm, "lr": rate, "time/update": time.perf_counter() - started}
 
-    def loss(self, images: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The weighted sum of absolute and squared error, quantiser's and entropy loss; and each of them."""
+    def loss(self, images: Tensor, named: Tensor | None = None) -> tuple[Tensor, dict[str, float]]:
+        """The weighted sum of absolute and squared error, quantiser's and entropy loss; and each of them.
+
+        With `named`, the signs [B, C', h, w] of the first C' bits, also their squared distance from the channels.
+        """
         out, weights = self.model(images), self.settings
         error = out.reconstruction.float() - images
         parts = {
@@ -107,6 +114,10 @@ class Training:
             weights.l1_weight * parts["l1"] + weights.l2_weight * parts["l2"]
             + weights.quantizer_weight * parts["quantizer"] + weights.entropy_weight * parts["entropy"]
         )
+        if named is not None:
+            channels = out.channels.float()[:, : named.shape[1]]
+            parts["named"] = (channels - named.to(channels)).square().mean()
+            loss = loss + weights.named_weight * parts["named"]
         return loss, {"loss": loss.item(), **{f"loss/{name}": value.item() for name, value in parts.items()}}
 
 
@@ -154,6 +165,7 @@ def _set_up(session: Session) -> tuple[Training, Task, dict[str, list[Problem]]]
         }
         problems = {split: data.load_problems(config, task, split, limit=limit) for split, limit in counts.items()}
         pictures = Pictures(task, problems[settings.split], settings.size, config.seed)
+        _check_bits(task, pictures, settings)
         training = Training(session, new_model(settings, config.seed), pictures)
         if config.tracker:
             session.accelerator.init_trackers("maskgrpo-tokenizer", config=flat(config.model_dump(mode="json")))
@@ -163,6 +175,22 @@ def _set_up(session: Session) -> tuple[Training, Task, dict[str, list[Problem]]]
         raise
     session.reporter.say(f"run directory {config.output_dir}")
     return training, task, problems
+
+
+def _check_bits(task: Task, pictures: Pictures, settings: TokenizerConfig) -> None:
+    """Raises UserError where bits are to be named and the task names none, or other codes than there are."""
+    if not settings.named_weight:
+        return
+    advice = "write --set tokenizer.named_weight=0"
+    if not hasattr(task, "picture_bits"):
+        raise UserError(f"tokenizer.named_weight = {settings.named_weight:g}: the task names no bits; {advice}")
+    bits, *shape = pictures.named([0]).shape[1:]
+    side = settings.size // 2 ** (len(settings.encoder.ch_mult) - 1)
+    if bits > settings.codebook_dim or shape != [side, side]:
+        raise UserError(
+            f"tokenizer.named_weight = {settings.named_weight:g}: the task names {bits} bits of {shape[0]}x{shape[1]} "
+            f"codes, but there are {settings.codebook_dim} of {side}x{side}; {advice}"
+        )
 
 
 def _fit(session: Session, training: Training, task: Task, validation: Sequence[Problem]) -> float:

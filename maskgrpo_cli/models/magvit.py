@@ -24,6 +24,7 @@ class MagvitOutput:
     """A training pass of the tokenizer."""
 
     reconstruction: Tensor  # [B, 3, H, W]
+    channels: Tensor  # [B, C, h, w], whose signs are the codes
     quantizer_loss: Tensor
     entropy_loss: Tensor
 
@@ -212,7 +213,7 @@ class MagvitModel(nn.Module):
     def forward(self, images: Tensor) -> MagvitOutput:
         """Reconstruct pictures [B, 3, H, W], with the quantiser's losses, to train the tokenizer."""
         z = self.encoder(images.to(self._weight))
-        return MagvitOutput(self.decoder(self.quantize(z)), quantizer_loss(z), entropy_loss(z))
+        return MagvitOutput(self.decoder(self.quantize(z)), z, quantizer_loss(z), entropy_loss(z))
 
     @property
     def _weight(self) -> Tensor:

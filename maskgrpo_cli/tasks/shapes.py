@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskgrpo_cli.domains.arithmetic import SPLITS, Draws
 from maskgrpo_cli.domains.shapes.checking import check, describe_seen, reasons, share
-from maskgrpo_cli.domains.shapes.drawing import SIDE, draw, layout
+from maskgrpo_cli.domains.shapes.drawing import SIDE, Placed, bits, draw, layout
 from maskgrpo_cli.domains.shapes.reading import parse
 from maskgrpo_cli.domains.shapes.seeing import look
 from maskgrpo_cli.domains.shapes.splits import CATEGORIES, asked, scene_for
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 SIZES = {"train": 20_000, "validation": 512, "test": 512}
-DRAWING = 1  # to be raised with any change in how scenes are drawn: codes of their pictures are kept on disk
+FIRST = {"train": 0, "validation": 0, "test": 512}  # the earlier test problems were looked at while choosing settings
+CELLS = 4  # objects lie on a lattice of 4x4, as the codes of the bundled tokenizer do
+DRAWING = 2  # to be raised with any change in how scenes are drawn: codes of their pictures are kept on disk
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class ShapesTask:
         if split not in SPLITS:
             raise UserError(f"the task {self.name} has no split '{split}'; it has: {', '.join(SPLITS)}")
         count = SIZES[split] if limit is None else limit
-        return [self.problem(split, index) for index in range(count)]
+        return [self.problem(split, FIRST[split] + index) for index in range(count)]
 
     def problem(self, split: str, index: int) -> Problem:
         """Problem number `index` of a split: a pure function of both, without end."""
@@ -62,8 +64,11 @@ class ShapesTask:
 
     def picture(self, problem: Problem, index: int = 0, side: int = SIDE) -> np.ndarray:
         """Picture number `index` [side, side, 3] uint8 that answers a problem: a pure function of the arguments."""
-        scene = parse(problem.prompt if problem.target is None else problem.target)
-        return draw(layout(scene, Draws.of("picture", problem.id, index)), side)
+        return draw(self._layout(problem, index), side)
+
+    def picture_bits(self, problem: Problem, index: int = 0) -> np.ndarray:
+        """Signs [6, CELLS, CELLS] that say what each cell of `picture` shows: something, its shape, its colour."""
+        return bits(self._layout(problem, index), CELLS)
 
     def picture_key(self, problem: Problem, index: int = 0) -> str:
         """What tells `picture(problem, index)` from every other picture, without drawing it."""
@@ -94,6 +99,10 @@ class ShapesTask:
     def vocabulary(self) -> list[str]:
         """The words and signs that prompts are made of; a tokenizer is built from them."""
         return vocabulary()
+
+    def _layout(self, problem: Problem, index: int) -> list[Placed]:
+        scene = parse(problem.prompt if problem.target is None else problem.target)
+        return layout(scene, Draws.of("picture", problem.id, index), CELLS)
 
     def _table(self) -> TableTask:
         return TableTask(self.name, self.rewards, {"prompt": ()}, _from_row, self.protocols[DEFAULT_PROTOCOL])

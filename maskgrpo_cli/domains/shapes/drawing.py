@@ -14,7 +14,7 @@ from itertools import islice
 import numpy as np
 
 from maskgrpo_cli.domains.arithmetic import Draws
-from maskgrpo_cli.domains.shapes.words import COLOURS, Kind, Scene
+from maskgrpo_cli.domains.shapes.words import COLOURS, SHAPES, Kind, Scene
 
 SIDE = 32  # pixels, where no other size is asked for
 GROUND = (26, 27, 33)
@@ -23,6 +23,7 @@ PALETTE = {
     "orange": (248, 128, 20), "purple": (150, 56, 206), "cyan": (52, 208, 222), "white": (246, 246, 244),
 }
 _SIZES = {1: (0.17, 0.29), 2: (0.145, 0.195), 3: (0.13, 0.165), 4: (0.125, 0.15)}  # least and largest, by objects
+_LATTICE_SIZE = 0.46  # of every object on a lattice, in cells
 _MARGIN = 0.05  # of the picture's edge
 _GAP = 0.085  # between the boxes of two objects
 _STEEPEST = 0.6  # how far a position may be off its axis: a person sees at once what is left of what
@@ -74,16 +75,18 @@ class Placed:
         return self.x - left, self.y - up, self.x + right, self.y + down
 
 
-def layout(scene: Scene, draws: Draws) -> list[Placed]:
+def layout(scene: Scene, draws: Draws, cells: int | None = None) -> list[Placed]:
     """Places and sizes for the objects of a scene, apart from one another; one of endlessly many.
 
-    Objects without a colour get one. Raises RuntimeError where nothing fits, which no scene comes near.
+    With `cells` (4 or more) every object fills one of cells x cells squares, so that a kind looks the same wherever
+    it lies; without, sizes and places are any. Objects without a colour get one. Raises RuntimeError where nothing
+    fits, which no scene comes near.
     """
     kinds = [kind if kind.colour else Kind(kind.shape, draws.among(COLOURS)) for kind in scene.objects]
     for _ in range(_ATTEMPTS):
         placed: list[Placed] = []
         for kind in kinds:
-            tries = (_place(kind, *_SIZES[len(kinds)], draws) for _ in range(_TRIES))
+            tries = (_place(kind, len(kinds), draws, cells) for _ in range(_TRIES))
             placed += islice((new for new in tries if all(_apart(new.box, old.box) for old in placed)), 1)
         if len(placed) == len(kinds) and (scene.relation is None or _clearly(scene.relation, *placed)):
             return placed
@@ -102,10 +105,35 @@ def draw(placed: Sequence[Placed], side: int = SIDE) -> np.ndarray:
     return np.rint(picture).astype(np.uint8)
 
 
-def _place(kind: Kind, least: float, largest: float, draws: Draws) -> Placed:
+def bits(placed: Sequence[Placed], cells: int) -> np.ndarray:
+    """Signs [6, cells, cells] float32 that tell what each square of a lattice shows.
+
+    The first bit says whether there is something, two more which shape, three which colour; all are -1 on bare ground.
+    """
+    signs = np.full((6, cells, cells), -1.0, dtype=np.float32)
+    for thing in placed:
+        left, top, right, bottom = thing.box
+        number = 32 + 8 * SHAPES.index(thing.kind.shape) + COLOURS.index(str(thing.kind.colour))
+        told = [1.0 if number >> bit & 1 else -1.0 for bit in range(5, -1, -1)]
+        signs[:, int((top + bottom) / 2 * cells), int((left + right) / 2 * cells)] = told
+    return signs
+
+
+def _place(kind: Kind, objects: int, draws: Draws, cells: int | None) -> Placed:
+    """An object among `objects`, wherever the picture has room for it."""
+    if cells is not None:
+        return _place_on_lattice(kind, draws, cells)
+    least, largest = _SIZES[objects]
     size = least + (largest - least) * draws.random()
     left, up, right, down = (size * reach + _MARGIN for reach in _BOXES[kind.shape])
     return Placed(kind, left + (1 - left - right) * draws.random(), up + (1 - up - down) * draws.random(), size)
+
+
+def _place_on_lattice(kind: Kind, draws: Draws, cells: int) -> Placed:
+    size = _LATTICE_SIZE / cells
+    left, up, right, down = (size * reach for reach in _BOXES[kind.shape])
+    x, y = ((draws.between(0, cells - 1) + 0.5) / cells for _ in range(2))
+    return Placed(kind, x + (left - right) / 2, y + (up - down) / 2, size)
 
 
 def _apart(one: Sequence[float], other: Sequence[float]) -> bool:
