@@ -128,6 +128,18 @@ def test_a_caption_that_is_left_out_changes_nothing(configured):
     assert torch.equal(canvas.attention_mask, empty.attention_mask)
 
 
+def test_mismatched_examples_have_the_prompt_of_another(configured):
+    part = method(configured([{"task": "shapes", "mismatched": 0.5}])).parts[0]
+    places, noise = range(4000), Noise((SEED,), tuple(range(4000)))
+    drawn = part.canvas(SEED, places, noise, 0.0)
+    part.mismatched = 0.0
+    matching = part.canvas(SEED, places, noise, 0.0)
+    assert torch.equal(drawn.response, matching.response)  # the pictures stay
+    differ = (drawn.ids[:, : drawn.start] != matching.ids[:, : drawn.start]).any(1).float().mean()
+    chance = 0.5 * (1 - 1 / len(part.prompts))  # another prompt may be the same one
+    assert abs(float(differ) - chance) < 0.04
+
+
 def test_a_question_stands_behind_its_picture(configured, questions):
     sft = method(configured(mixture(questions, 1.0, 1.0, 1.0)))
     part = sft.parts[2]

@@ -17,6 +17,7 @@ STEPS = {"grpo.steps": 5, "grpo.updates": 3, "sft.steps": 5, "grpo.optimizer.wei
 KINDS = {
     "full": {},
     "full-beta-sync": {"grpo.objective.beta": 0.1, "grpo.objective.sync_ref_steps": 2},
+    "full-muon": {"grpo.optimizer.name": "muon"},
     "lora": LORA,
     "lora-dropout": {"model.lora": {"rank": 2, "alpha": 4.0, "dropout": 0.2}, "grpo.objective.beta": 0.1},
     "lora-sync": {**LORA, "grpo.objective.beta": 0.1, "grpo.objective.sync_ref_steps": 2},
@@ -59,7 +60,7 @@ class Stop:
 
 
 @pytest.mark.parametrize(("kind", "cut"), [
-    ("full", 3), ("full-beta-sync", 2), ("lora-dropout", 2), ("lora-sync", 2),
+    ("full", 3), ("full-beta-sync", 2), ("full-muon", 3), ("lora-dropout", 2), ("lora-sync", 2),
     *(pytest.param(kind, cut, marks=pytest.mark.slow) for kind in KINDS for cut in (1, 3, 4))])
 def test_continued_from_a_saved_step(train, undisturbed, kind, cut):
     """Step 2 lies inside the three updates of a rollout, step 3 between two rollouts."""

@@ -31,6 +31,8 @@ FIXED = {
     "model.lora": "an adapter was trained then, or is to be now",
     "model.adapter": "an adapter was trained then, or is to be now",
     "sft.from_scratch": "the model has this shape",
+    "sft.optimizer.name": "the running means are those of another optimiser",
+    "grpo.optimizer.name": "the running means are those of another optimiser",
     "grpo.updates": "it says which steps share a rollout",
 }
 # With these a rollout that was drawn and scored stays what it was; with any other it is drawn again.

@@ -203,6 +203,12 @@ def _levels(config: Config) -> Found:
         yield "tokenizer.size", own.size, f"a multiple of {factor}, a code's side with {levels} levels", None
 
 
+@check("tokenizer.optimizer.name", commands=("tokenizer", None))
+def _convolutions(config: Config) -> Found:
+    if config.tokenizer.optimizer.name == "muon":
+        yield "tokenizer.optimizer.name", "muon", "adamw; Muon is for matrices, and this model is convolutions", None
+
+
 @check("task.rewards", commands=("grpo", None))
 def _something_to_learn(config: Config) -> Found:
     rewards = config.task.rewards

@@ -33,6 +33,9 @@ class MixtureItem(Section):
     columns: dict[str, str] = Field({}, description="The task's column -> the column of your data.")
     split: Name = Field("train", description="The split that is trained on.")
     limit: Count | None = Field(None, description="Use only the first N problems.")
+    mismatched: Share = Field(
+        0.0, description="Share of examples that come with the prompt of another, as captions from the web do."
+    )
     length: Count | None = Field(None, description="Answer length in tokens; default: sft.length, or sampler.length.")
     max_prompt_length: Count | None = Field(
         None, description="Longest prompt in tokens; default: task.max_prompt_length, which captions cannot exceed."

@@ -19,11 +19,14 @@ from maskgrpo_cli.config.section import (
 
 
 class OptimizerConfig(Section):
-    """AdamW and its learning rate."""
+    """AdamW or Muon, and the learning rate."""
 
+    name: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon: orthogonal updates for the matrices between embedding and head, AdamW for the rest."
+    )
     lr: Positive = Field(1e-4, description="Peak learning rate.")
     betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = Field(
-        (0.9, 0.99), description="Decay of the running means of the gradient and of its square."
+        (0.9, 0.99), description="Decay of the running means of the gradient (also Muon's) and of its square."
     )
     eps: Positive = Field(1e-8, description="Added to the denominator of the update.")
     weight_decay: NonNegative = Field(0.0, description="Decoupled weight decay, on matrices only.")

@@ -28,6 +28,7 @@ class Part:
 
     name: str
     weight: float
+    mismatched: float  # share of examples with the prompt of another
     modality: Modality
     supervision: Supervision
     settings: SftConfig
@@ -39,15 +40,12 @@ class Part:
         return taken(function, {"min_mask_rate": self.settings.min_mask_rate})
 
     def canvas(self, seed: int, places: Sequence[int], noise: Noise, dropout: float) -> Canvas:
-        """The examples at `places` of the endless shuffled stream, some of them without their captions."""
+        """The examples at `places` of the endless shuffled stream, some with another's prompt or without a caption."""
         rows = data.shuffled(seed, places, len(self.prompts))
-        prompts = [self.prompts[row] for row in rows]
-        if dropout:
-            uniform = noise.uniform(Purpose.CONDITION, 1)[:, 0].tolist()
-            prompts = [
-                self.modality.without_condition(prompt) if drawn < dropout else prompt
-                for prompt, drawn in zip(prompts, uniform, strict=True)
-            ]
+        prompts = []
+        for row, drawn in zip(rows, noise.uniform(Purpose.CONDITION, 3).tolist(), strict=True):
+            prompt = self.prompts[int(drawn[2] * len(self.prompts)) if drawn[1] < self.mismatched else row]
+            prompts.append(self.modality.without_condition(prompt) if drawn[0] < dropout else prompt)
         answers = self.answers[rows].long()
         canvas = self.modality.canvas(prompts, answers.shape[1])
         canvas.response.copy_(answers)
@@ -111,7 +109,7 @@ def _part(session: Session, policy: Policy, item: MixtureItem, number: int) -> P
     if cut := int(modality.missing(answers).sum()):
         warn(f"{cut} of {len(kept)} answers are longer than {length} tokens and were cut")
     supervision = registry.resolve("supervision", modality.supervision)
-    return Part(task.name, item.weight, modality, supervision, config.sft, prompts, answers)
+    return Part(task.name, item.weight, item.mismatched, modality, supervision, config.sft, prompts, answers)
 
 
 def _answers(session: Session, modality: Modality, task: Task, problems: Sequence[Problem], length: int) -> Tensor:

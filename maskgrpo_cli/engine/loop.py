@@ -45,7 +45,7 @@ class Loop:
         self.session, self.command, self.policy = session, command, policy
         self.settings = getattr(session.config, command)
         self.checkpoints = Path(session.config.output_dir) / CHECKPOINTS
-        optimizer = make_optimizer(policy.parameters(), self.settings.optimizer)
+        optimizer = make_optimizer(policy.parameters(), self.settings.optimizer, policy.outer_parameters())
         policy.model, self.optimizer = session.accelerator.prepare(policy.model, optimizer)
         policy.model.eval()
         self.done = 0

@@ -39,6 +39,10 @@ class Policy:
         """The parameters that are trained."""
         return [parameter for parameter in self.plain.parameters() if parameter.requires_grad]
 
+    def outer_parameters(self) -> list[nn.Parameter]:
+        """Embedding and head, whether they are trained or not."""
+        return [module.weight for module in (self.plain.get_input_embeddings(), self.plain.get_output_embeddings())]
+
     def is_adapter(self) -> bool:
         """Whether a LoRA adapter is what is trained."""
         return adapters.is_lora(self.plain)
