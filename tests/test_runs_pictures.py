@@ -37,10 +37,10 @@ def rows(path):
 def test_a_run_shows_pictures_before_and_after_and_those_of_its_rollouts(grpo):
     folder = grpo("run")
     summary = json.loads((folder / "summary.json").read_text())
-    assert [entry["name"] for entry in summary["rewards"]] == ["mean reward at T=0.5"]
-    assert {path.name for path in (folder / "evaluations").iterdir()} == {"before.json", "before-T0.5", "after-T0.5"}
+    assert [entry["name"] for entry in summary["rewards"]] == ["mean reward at T=1"]
+    assert {path.name for path in (folder / "evaluations").iterdir()} == {"before.json", "before-T1", "after-T1"}
     for when in ("before", "after"):
-        assert len(list((folder / "evaluations" / f"{when}-T0.5").glob("*.png"))) == 4
+        assert len(list((folder / "evaluations" / f"{when}-T1").glob("*.png"))) == 4
     with Image.open(summary["pictures"]) as sheet:
         assert sheet.height > sheet.width  # four prompts below one another
     logged = rows(folder / "completions.jsonl")
