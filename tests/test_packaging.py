@@ -39,6 +39,7 @@ def test_the_wheel_holds_one_package_with_recipes_and_licence(wheel):
         "maskgrpo_cli/recipes/math.md",
         "maskgrpo_cli/recipes/text-to-image.md",
         "maskgrpo_cli/recipes/text-to-image.png",
+        "maskgrpo_cli/recipes/text-to-image-grpo.png",
     }
     assert f"{information}/licenses/LICENSE" in names
 
