@@ -42,8 +42,7 @@ class Muon(torch.optim.AdamW):
     """AdamW; groups with `orthogonal` go by the nearest orthogonal matrix to their averaged gradient.
 
     After Jordan et al. (https://kellerjordan.github.io/posts/muon), Nesterov's momentum being the first of `betas`, and
-    scaled as in arXiv 2502.16982 (equation 4), so that one learning rate serves both. The iterations are in float32:
-    bfloat16 is slow on many CPUs, and these matrices are not what takes the time.
+    scaled as in arXiv 2502.16982 (equation 4), so that one learning rate serves both.
     """
 
     @torch.no_grad()
@@ -73,9 +72,13 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """About U V^T [m, n] for a matrix U S V^T: five Newton-Schulz iterations bring singular values to 0.7 to 1.2."""
+    """About U V^T [m, n] for a matrix U S V^T: five Newton-Schulz iterations bring singular values to 0.7 to 1.2.
+
+    In bfloat16 as published on GPUs, in float32 on CPUs, many of which are slow in bfloat16.
+    """
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    x = wide.float() / wide.float().norm().clamp(min=1e-7)
+    x = wide.to(torch.bfloat16 if matrix.is_cuda else torch.float32)
+    x = x / x.norm().clamp(min=1e-7)
     a, b, c = _NEWTON_SCHULZ
     for _ in range(_ITERATIONS):
         square = x @ x.T
