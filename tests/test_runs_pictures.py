@@ -7,6 +7,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from maskgrpo_cli.rewards.shapes import shapes
+from maskgrpo_cli.tasks.shapes import SHAPES
 
 SMALL = {
     "grpo.steps": 4, "grpo.prompts": 2, "grpo.group_size": 3, "grpo.updates": 2, "grpo.log_completions": 4,
@@ -72,3 +73,15 @@ def test_one_seed_is_one_run_and_resuming_ends_the_same(grpo):
     grpo("stopped", "--resume", str(stopped / "checkpoints" / "step-000003"), **settings)
     again = load_file(stopped / "model" / "model.safetensors")
     assert all((final[name] == again[name]).all() for name in final)
+
+
+def test_the_bundled_model_draws_what_it_is_asked_for(tmp_path, maskgrpo):
+    asked = [word for index in range(48) for word in ("--prompt", SHAPES.problem("validation", index).prompt)]
+    code, _, err = maskgrpo("sample", "--sampler", "emerge", *asked, "--output", str(tmp_path / "drawn"))
+    assert code == 0, err
+    right = []
+    for path in (tmp_path / "drawn").glob("*-0.png"):
+        with Image.open(path) as picture:
+            right += [score == 1.0 for score in shapes([json.loads(picture.text["maskgrpo"])["prompt"]], [picture])]
+    assert len(right) >= 40  # a prompt that comes twice is drawn once
+    assert sum(right) / len(right) >= 0.55  # of 256 prompts, 77 % were
