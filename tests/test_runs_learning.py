@@ -10,7 +10,6 @@ import pytest
 SEEDS = [int(seed) for seed in os.environ.get("MASKGRPO_SEEDS", "0").split(",")]
 
 
-
 def learned(folder, recipe, seed):
     """The summary of a whole run."""
     command = [sys.executable, "-m", "maskgrpo_cli", "grpo", "--recipe", recipe, "--seed", str(seed)]

@@ -18,6 +18,7 @@ KINDS = {
     "full": {},
     "full-beta-sync": {"grpo.objective.beta": 0.1, "grpo.objective.sync_ref_steps": 2},
     "full-muon": {"grpo.optimizer.name": "muon"},
+    "lora-muon": {**LORA, "grpo.optimizer.name": "muon"},
     "lora": LORA,
     "lora-dropout": {"model.lora": {"rank": 2, "alpha": 4.0, "dropout": 0.2}, "grpo.objective.beta": 0.1},
     "lora-sync": {**LORA, "grpo.objective.beta": 0.1, "grpo.objective.sync_ref_steps": 2},
@@ -60,7 +61,7 @@ class Stop:
 
 
 @pytest.mark.parametrize(("kind", "cut"), [
-    ("full", 3), ("full-beta-sync", 2), ("full-muon", 3), ("lora-dropout", 2), ("lora-sync", 2),
+    ("full", 3), ("full-beta-sync", 2), ("full-muon", 3), ("lora-muon", 2), ("lora-dropout", 2), ("lora-sync", 2),
     *(pytest.param(kind, cut, marks=pytest.mark.slow) for kind in KINDS for cut in (1, 3, 4))])
 def test_continued_from_a_saved_step(train, undisturbed, kind, cut):
     """Step 2 lies inside the three updates of a rollout, step 3 between two rollouts."""
@@ -76,6 +77,16 @@ def test_continued_from_a_saved_step(train, undisturbed, kind, cut):
     assert_equal_end(whole, resumed)
     assert whole.completions() == resumed.completions()
     assert len(resumed.rows("completions.jsonl")) == len(whole.rows("completions.jsonl"))
+
+
+def test_muon_is_for_the_matrices_between_embedding_and_head(undisturbed):
+    run = undisturbed(**STEPS, **KINDS["full-muon"])
+    state, weights = optimiser(run, 5), run.weights("model")
+    ends = {name for name in weights if name.endswith(("wte.weight", "transformer.ff_out.weight"))}
+    hidden = [name for name, weight in weights.items() if weight.dim() == 2 and name not in ends]
+    assert len(ends) == 2 and hidden
+    assert sum(key.endswith(".momentum") for key in state) == len(hidden)
+    assert sum(key.endswith(".exp_avg") for key in state) == len(weights) - len(hidden)
 
 
 @pytest.mark.parametrize(("phase", "at"), [

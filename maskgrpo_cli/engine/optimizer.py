@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ _ADAM_RMS = 0.2  # of AdamW's updates, which Muon's are scaled to
 
 
 def make_optimizer(
-    parameters: Sequence[nn.Parameter], settings: OptimizerConfig, outer: Sequence[nn.Parameter] = ()
+    parameters: Iterable[nn.Parameter], settings: OptimizerConfig, outer: Iterable[nn.Parameter] = ()
 ) -> torch.optim.AdamW:
     """AdamW or Muon, with weight decay on matrices only.
 
@@ -48,13 +48,17 @@ class Muon(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure=None):
         """Take a step; returns what `closure` gives."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         held = {}
         for group in self.param_groups:
             for parameter in group["params"] if group.get("orthogonal") else ():
                 if parameter.grad is not None:
                     held[parameter] = parameter.grad, group
                     parameter.grad = None  # AdamW leaves alone what has no gradient
-        loss = super().step(closure)
+        super().step()
         for parameter, (gradient, group) in held.items():
             parameter.grad = gradient
             self._orthogonal_step(parameter, group)
@@ -72,9 +76,9 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """About U V^T [m, n] for a matrix U S V^T: five Newton-Schulz iterations bring singular values to 0.7 to 1.2.
+    """About U V^T [m, n] for a matrix U S V^T: five Newton-Schulz iterations.
 
-    In bfloat16 as published on GPUs, in float32 on CPUs, many of which are slow in bfloat16.
+    They bring singular values to about 0.7 to 1.2, very small ones not so far. In bfloat16 as published on GPUs, in float32 on CPUs, many of which are slow in bfloat16.
     """
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     x = wide.to(torch.bfloat16 if matrix.is_cuda else torch.float32)

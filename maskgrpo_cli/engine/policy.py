@@ -40,8 +40,9 @@ class Policy:
         return [parameter for parameter in self.plain.parameters() if parameter.requires_grad]
 
     def outer_parameters(self) -> list[nn.Parameter]:
-        """Embedding and head, whether they are trained or not."""
-        return [module.weight for module in (self.plain.get_input_embeddings(), self.plain.get_output_embeddings())]
+        """Those of embedding and head, with their adapters, whether they are trained or not."""
+        ends = self.plain.get_input_embeddings(), self.plain.get_output_embeddings()
+        return [parameter for end in ends for parameter in end.parameters()]
 
     def is_adapter(self) -> bool:
         """Whether a LoRA adapter is what is trained."""

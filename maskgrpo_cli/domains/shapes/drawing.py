@@ -110,13 +110,11 @@ def bits(placed: Sequence[Placed], cells: int) -> np.ndarray:
 
     The first bit says whether there is something, two more which shape, three which colour; all are -1 on bare ground.
     """
-    kinds = len(SHAPES) * len(COLOURS)
-    width = kinds.bit_length()
-    signs = np.full((width, cells, cells), -1.0, dtype=np.float32)
+    signs = np.full((6, cells, cells), -1.0, dtype=np.float32)
     for thing in placed:
         left, top, right, bottom = thing.box
-        number = kinds + len(COLOURS) * SHAPES.index(thing.kind.shape) + COLOURS.index(str(thing.kind.colour))
-        told = [1.0 if number >> bit & 1 else -1.0 for bit in reversed(range(width))]
+        number = 32 + 8 * SHAPES.index(thing.kind.shape) + COLOURS.index(str(thing.kind.colour))
+        told = [1.0 if number >> bit & 1 else -1.0 for bit in range(5, -1, -1)]
         signs[:, int((top + bottom) / 2 * cells), int((left + right) / 2 * cells)] = told
     return signs
 
