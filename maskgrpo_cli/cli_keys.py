@@ -41,7 +41,7 @@ KEYS: dict[str, dict[str, str]] = {
     "sample": {
         **_EVERYWHERE,
         "sampler": "sampler.name",
-        "sampling_steps": "sampler.steps",
+        "steps": "sampler.steps",
         "length": "sampler.length",
         "block_length": "sampler.block_length",
         "temperature": "sampler.temperature",

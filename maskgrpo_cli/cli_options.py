@@ -226,8 +226,8 @@ Benchmark = Annotated[
         metavar="BENCHMARK",
         autocompletion=complete_benchmark,
         show_default=False,
-        help="arithmetic, gsm8k, math500, countdown, sudoku, humaneval, mbpp, or a task of your own as "
-        "module.path:attribute. "
+        help="arithmetic, gsm8k, math500, countdown, sudoku, humaneval, mbpp; of pictures shapes, geneval, dpg, hpsv2, "
+        "imagereward; or a task of your own as module.path:attribute. "
         "Example: maskgrpo eval arithmetic",
     ),
 ]

@@ -126,7 +126,7 @@ def sample(
     model: options.Model = None,
     adapter: options.Adapter = None,
     sampler: options.Sampler = None,
-    sampling_steps: Steps = None,
+    steps: Steps = None,
     length: options.Length = None,
     block_length: options.BlockLength = None,
     temperature: options.Temperature = None,

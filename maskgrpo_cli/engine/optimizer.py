@@ -78,7 +78,8 @@ class Muon(torch.optim.AdamW):
 def orthogonalised(matrix: Tensor) -> Tensor:
     """About U V^T [m, n] for a matrix U S V^T: five Newton-Schulz iterations.
 
-    They bring singular values to about 0.7 to 1.2, very small ones not so far. In bfloat16 as published on GPUs, in float32 on CPUs, many of which are slow in bfloat16.
+    They bring singular values to about 0.7 to 1.2, very small ones not so far. In bfloat16 as published on GPUs, in
+    float32 on CPUs, many of which are slow in bfloat16.
     """
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     x = wide.to(torch.bfloat16 if matrix.is_cuda else torch.float32)
