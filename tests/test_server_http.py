@@ -170,6 +170,7 @@ def test_a_worker_that_dies_takes_only_the_sample_along_that_killed_it(server, t
     assert bad.result().status == 500 and bad.result().error["code"] == "worker-lost"
     assert [one.result().scores("faulty") for one in good] == [[1.0]] * 3
     assert server.metric("maskgrpo_workers_lost_total") == lost + 2
+    server.until("maskgrpo_workers_ready", 1)  # meanwhile requests are told that the rewards are being loaded
 
 
 def test_a_sample_whose_worker_died_by_chance_is_scored_by_the_next(server, tmp_path):
